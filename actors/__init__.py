@@ -1,0 +1,78 @@
+"""Actors in memory: typed messages, mailboxes, refs, watching, dead letters, events, and the system that runs them."""
+
+from .actor import Actor
+from .bus import EventBus
+from .context import Context, TimerKey
+from .dead_letters import DeadLetters
+from .envelope import Turn, current_turn
+from .errors import (
+    ActorError,
+    ActorFailed,
+    ActorGone,
+    ActorRestarting,
+    AskCycle,
+    AskFailed,
+    AskTimedOut,
+    Detached,
+    MailboxFull,
+    NameTaken,
+    NotInHand,
+    Refuse,
+    StartFailed,
+    StashFull,
+    SystemNotRunning,
+    UnknownHandler,
+    WrongClass,
+)
+from .event_log import EventLog
+from .exits import Crashed, Exit, Killed, NoActor, Normal, Shutdown
+from .handlers import concurrent
+from .message import DeadLetter, Message
+from .options import Blueprint, Bounded
+from .refs import Ref
+from .system import ActorSystem
+from .timers import Timer
+from .watching import Down
+
+__all__ = [
+    "Actor",
+    "ActorError",
+    "ActorFailed",
+    "ActorGone",
+    "ActorRestarting",
+    "ActorSystem",
+    "AskCycle",
+    "AskFailed",
+    "AskTimedOut",
+    "Blueprint",
+    "Bounded",
+    "Context",
+    "Crashed",
+    "DeadLetter",
+    "DeadLetters",
+    "Detached",
+    "Down",
+    "EventBus",
+    "EventLog",
+    "Exit",
+    "Killed",
+    "MailboxFull",
+    "Message",
+    "NameTaken",
+    "NoActor",
+    "Normal",
+    "NotInHand",
+    "Ref",
+    "Refuse",
+    "Shutdown",
+    "StartFailed",
+    "StashFull",
+    "SystemNotRunning",
+    "Timer",
+    "TimerKey",
+    "Turn",
+    "UnknownHandler",
+    "WrongClass",
+    "concurrent",
+    "current_turn",
+]

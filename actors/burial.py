@@ -1,0 +1,117 @@
+"""The end of an actor for good: first its mail, then its name, then its watchers."""
+
+import asyncio
+import math
+import traceback
+from types import FrameType
+from typing import Any, Protocol
+
+from .actor import Actor
+from .dead_letter_office import letter
+from .envelope import IN_HAND, TURN, Envelope
+from .events import ActorStopped, HookFailed
+from .exits import Exit, Killed
+from .handlers import Handler, HandlerTable
+from .incarnation import Incarnation
+from .mailbox import Mailbox
+from .message import DeadLetter
+from .options import Blueprint
+from .runtime import Runtime
+
+
+class Mortal(Protocol):
+    """What a burial needs of an actor."""
+
+    burying: bool
+    exit: Exit
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def blueprint(self) -> Blueprint: ...
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def mailbox(self) -> Mailbox: ...
+    @property
+    def handlers(self) -> HandlerTable: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def life(self) -> Incarnation | None: ...
+
+    def leave_registry(self) -> None: ...
+
+
+async def bury(actor: Mortal, exit: Exit) -> None:
+    """End an actor whose incarnation is over:
+
+    give its mail to `undelivered()`, then to the dead-letter actor; free its name.
+    """
+    if actor.gone or actor.burying:
+        return
+    actor.burying = True
+    runtime, life = actor.runtime, actor.life
+    actor.exit = exit
+    waiting = open_mail(actor)
+    letters = [letter(actor.path, envelope, "stopped") for envelope in waiting]
+    overridden = actor.blueprint.actor.undelivered is not Actor.undelivered
+    if letters and overridden and life is not None and life.instance is not None and not isinstance(exit, Killed):
+        letters = await ask_hook(actor, life, letters)
+    late = open_mail(actor)  # what came while the hook ran; from here on nothing is awaited until the name is free
+    letters += [letter(actor.path, envelope, "stopped") for envelope in late]
+    for dead in letters:
+        runtime.office.send(dead)
+    number, kind = life.number if life is not None else 0, actor.blueprint.actor.__name__
+    actor.leave_registry()
+    if runtime.bus.wants(ActorStopped):
+        runtime.bus.emit(ActorStopped(actor.path, kind, number, exit, len(waiting) + len(late)))
+
+
+def open_mail(actor: Mortal) -> list[Envelope]:
+    """Take all that waits, and end the asks among it."""
+    waiting = actor.mailbox.drain()
+    for envelope in waiting:
+        actor.runtime.office.refuse(actor.path, envelope, "stopped")
+    return waiting
+
+
+async def ask_hook(actor: Mortal, life: Incarnation, letters: list[DeadLetter]) -> list[DeadLetter]:
+    """Show the letters to `undelivered()`, which has the `shutdown` time for them; what it returns goes on."""
+    turn = Envelope(Handler("undelivered", life.instance.undelivered), (), None, None, host=life, phase=IN_HAND)
+    limit = actor.blueprint.shutdown
+    task = actor.runtime.keep(_show(turn, life.instance, letters), f"{actor.path} undelivered")
+    await asyncio.wait({task}, timeout=0.0 if limit == "brutal" else None if limit == math.inf else limit)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=actor.runtime.grace)
+    failure: BaseException = TimeoutError("it did not return within the actor's shutdown time")
+    if task.done() and not task.cancelled():
+        error = task.exception()
+        if error is None:
+            kept = task.result()
+            return letters if kept is None else list(kept)
+        failure = error
+    if actor.runtime.bus.wants(HookFailed):
+        actor.runtime.bus.emit(HookFailed(actor.path, actor.blueprint.actor.__name__, "undelivered", failure))
+    return letters
+
+
+async def _show(turn: Envelope, instance: Any, letters: list[DeadLetter]) -> Any:
+    TURN.set(turn)
+    return await instance.undelivered(letters)
+
+
+def post_mortem(life: Incarnation) -> str:
+    """Where an incarnation's code stands, innermost last, without local variables."""
+    frames: list[FrameType] = []
+    step: Any = life.stack
+    while step is not None and len(frames) < 100:
+        frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None) or getattr(step, "ag_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None) or getattr(step, "ag_await", None)
+    for task in life.tasks.all():
+        frames.extend(task.get_stack())
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return "".join(summary.format())

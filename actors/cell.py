@@ -1,0 +1,328 @@
+"""The logical actor: a path, a mailbox, watchers and children, through all its incarnations.
+
+Its parent either *judges* (a supervisor: it hears of every end and says restart or bury) or does not (any other
+actor: a child that ends is buried at once). Actors do not know that they are supervised.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+
+from . import events
+from .actor import Actor
+from .burial import bury, post_mortem
+from .dispatcher import Dispatcher
+from .envelope import IN_HAND, TURN, Envelope
+from .errors import ActorGone, StartFailed
+from .exits import Crashed, Exit, Killed, NoActor, Shutdown
+from .handlers import Handler, HandlerTable
+from .life import Life
+from .mailbox import Mailbox
+from .options import Blueprint, Bounded
+from .parent import Parent
+from .refs import Ref, check_class
+from .runtime import Runtime
+from .watching import Watch
+
+
+class Cell:
+    """One actor of a system. Its states: starting, running, stopping, restarting (down, its parent decides), ended."""
+
+    __slots__ = (
+        "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "blueprint", "burying", "children", "exit",
+        "gone", "handlers", "interface", "life", "mailbox", "parent", "path", "runtime", "watchers",
+    )  # fmt: skip
+
+    def __init__(self, runtime: Runtime, parent: "Cell | None", blueprint: Blueprint) -> None:
+        self.runtime, self.parent, self.blueprint = runtime, parent, blueprint
+        self.path: str = "/" if parent is None else f"{parent.path.rstrip('/')}/{blueprint.name}"
+        self.interface: type[Any] = blueprint.actor
+        self.handlers: HandlerTable = blueprint.actor.__handlers__
+        bounds = blueprint.actor.mailbox
+        if not isinstance(bounds, Bounded):
+            raise TypeError(
+                f"expected {blueprint.actor.__name__}.mailbox to be a mailbox, such as Bounded(1_000), got {bounds!r}"
+            )
+        self.mailbox = Mailbox(self.path, bounds, self.wake, self._dropped)
+        self.watchers: dict[Watch, None] = {}
+        self.children: dict[str, Cell] = {}
+        self.life: Life | None = None
+        self.exit: Exit = NoActor()
+        self.gone = self.burying = False
+        self._halting = False
+        self._self_ref: Ref[Any] | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._down: asyncio.Future[Exit] | None = None
+        self._ended: asyncio.Future[Exit] | None = None
+        self._ladder: asyncio.TimerHandle | None = None
+        runtime.register(self.path, self)
+        if parent is not None:
+            parent.children[blueprint.name] = self
+        self.tell(events.ActorSpawned, self.kind)
+
+    # -- what others see
+    # ---------------------------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        """The name of its class."""
+        return self.blueprint.actor.__name__
+
+    @property
+    def self_ref(self) -> Ref[Any]:
+        """Its ref."""
+        if self._self_ref is None:
+            self._self_ref = Ref(self.runtime, self.path, self.interface, self)
+        return self._self_ref
+
+    @property
+    def state(self) -> str:
+        """What it is doing, in a word."""
+        if self.gone:
+            return "ended"
+        return "restarting" if self.life is None or self.life.phase == "over" else self.life.phase
+
+    @property
+    def incarnation(self) -> int:
+        """The number of its incarnation, from 1; 0 before the first."""
+        return self.life.number if self.life is not None else 0
+
+    @property
+    def ended(self) -> "asyncio.Future[Exit]":
+        """Resolved with the exit when it has ended for good."""
+        if self._ended is None:
+            self._ended = self.runtime.loop.create_future()
+            if self.gone:
+                self._ended.set_result(self.exit)
+        return self._ended
+
+    def tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
+        """Emit an event about this actor, if anybody wants it."""
+        if self.runtime.bus.wants(kind):  # type: ignore[arg-type]  # every kind given here is an event class
+            self.runtime.bus.emit(kind(self.path, *fields))
+
+    def wake(self) -> None:
+        """There is something to do."""
+        mailbox = self.mailbox
+        if mailbox.asleep and self.life is not None:
+            mailbox.asleep = False
+            self.runtime.activity.add(1)
+            self.life.lane.push(self.life)
+
+    # -- start
+    # --------------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin an incarnation and wait until it is up.
+
+        Raises `StartFailed`; the actor is then down, or buried if nobody judges.
+        """
+        turn = TURN.get()
+        number = self.incarnation + 1
+        actor = self.blueprint.actor
+        # `started()` may enter what `stopping()` leaves, such as a task group: these must run in one task.
+        solo = actor.stopping is not Actor.stopping
+        lane = Dispatcher(self.runtime.loop, solo=True) if solo else self.runtime.dispatcher
+        starter = turn if turn is not None and turn.phase == IN_HAND else None
+        self.life = life = Life(self, number, lane, starter)
+        self._halting = False
+        self.runtime.activity.add(1)
+        self.mailbox.asleep = False
+        if actor.started is Actor.started and not solo:
+            try:
+                life.context.run(life.make)
+            except Exception as error:
+                life.phase = "over"
+                await self.over(Crashed(error), started=False)
+                raise self._start_failed(error) from error
+            life.up()
+            life.rest(False) if len(life.context) == 0 else lane.push(life)
+            return
+        self._ready = ready = self.runtime.loop.create_future()
+        lane.push(life)
+        await ready
+
+    def up(self) -> None:
+        """`started()` has returned."""
+        number = self.incarnation
+        self.tell(events.ActorStarted, self.kind, number)
+        if number > 1:
+            self.tell(events.ActorRestarted, self.kind, number, len(self.mailbox))
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            ready.set_result(None)
+
+    def _start_failed(self, error: BaseException) -> StartFailed:
+        self.tell(events.ActorStartFailed, self.kind, self.incarnation, error)
+        return StartFailed(self.path, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    async def restart(self) -> None:
+        """Begin the next incarnation of an actor that is down; for a parent that judges. Raises `StartFailed`."""
+        self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, 0.0)
+        await self.start()
+
+    # -- end
+    # ----------------------------------------------------------------------------------------------------------------
+
+    async def kill(self, why: str) -> None:
+        """Cancel the incarnation at once and wait for its end; its parent hears of it."""
+        if self.gone or self.life is None or self.life.phase == "over":
+            return
+        if self._down is None:
+            self._down = self.runtime.loop.create_future()
+        self.life.leaving = Killed(why)
+        self.cancel()
+        await self._down
+
+    def arm(self) -> None:
+        """The time to end runs: cancel after `shutdown` seconds, and after `grace` more leave it behind."""
+        if self._ladder is None and not self.gone:
+            limit = self.blueprint.shutdown
+            if limit == "brutal":
+                limit = 0.0
+            if limit != math.inf:
+                self._ladder = self.runtime.loop.call_later(limit, self.cancel)
+
+    def cancel(self) -> None:
+        """Cancel what runs, and what runs below; whoever swallows that is left behind."""
+        if self._ladder is not None:
+            self._ladder.cancel()
+        if self.gone:
+            return
+        for child in reversed(tuple(self.children.values())):
+            child.cancel()
+        self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon)
+        if self.life is not None and self.life.phase != "over" and not self.life.killed:
+            self.life.cancel()
+
+    def _abandon(self) -> None:
+        life = self.life
+        if self.gone or life is None:
+            return
+        if self.children:  # they end within their own grace; the wait for them is no swallowing
+            self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon)
+            return
+        if life.phase == "over":
+            return
+        self.runtime.zombies += 1
+        self.tell(events.ZombieDetached, self.kind, life.number, post_mortem(life))
+        started = life.phase != "starting"
+        life.detach()
+        life.clear()
+        _ = self.runtime.keep(
+            self.over(Killed("it swallowed its cancellation"), started), f"{self.path} end of a zombie"
+        )
+
+    async def end(self, why: str) -> Exit:
+        """Ask it to stop, wait until it has ended for good, and return how; a brutal one is cancelled at once."""
+        await self.halt(why)
+        if not self.gone and self._judged:
+            await bury(self, self.exit)
+        return await self.ended
+
+    async def halt(self, why: str) -> None:
+        """End the incarnation only, in the time that the blueprint gives;
+
+        a parent that judges then restarts or buries.
+        """
+        life = self.life
+        if self.gone or life is None or life.phase == "over":
+            return
+        self._halting = True
+        if self._down is None:
+            self._down = self.runtime.loop.create_future()
+        if self.blueprint.shutdown == "brutal":
+            self.cancel()
+        elif self.blueprint.drains and life.leaving is None:
+            self.arm()
+            self.mailbox.post(Envelope(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None))
+        else:
+            life.leave(Shutdown(why))
+        await self._down
+
+    async def end_children(self) -> None:
+        """End all children, the youngest first, each in its own time."""
+        while self.children:
+            child = next(reversed(self.children.values()))
+            await child.end(f"its parent {self.path} ends")
+
+    async def over(self, exit: Exit, started: bool) -> None:
+        """The incarnation has ended; go down, or for good."""
+        self.exit = exit
+        self.runtime.activity.add(-1)
+        self.mailbox.asleep = False
+        life = self.life
+        assert life is not None
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            error = exit.error if isinstance(exit, Crashed) else None
+            failure = self._start_failed(error if error is not None else asyncio.CancelledError("it was stopped first"))
+            failure.__cause__ = error
+            ready.set_exception(failure)
+            ready.exception()  # marks it as seen: whoever waited may be gone
+        if not self._judged:
+            await bury(self, exit)
+        else:
+            self._disarm()
+            life.refuse_impatient()
+            if started and not self._halting and self.parent is not None and self.parent.life is not None:
+                self.parent.life.notice(self.parent.handlers[Parent.child_ended], (self, exit), self)
+        down, self._down = self._down, None
+        if down is not None and not down.done():
+            down.set_result(exit)
+
+    def leave_registry(self) -> None:
+        """Free the name, tell the watchers, in this order."""
+        self._disarm()
+        self.gone = True
+        self.runtime.unregister(self.path, self)
+        if self.parent is not None and self.parent.children.get(self.blueprint.name) is self:
+            del self.parent.children[self.blueprint.name]
+        self.life = None
+        watchers, self.watchers = self.watchers, {}
+        for watch in watchers:
+            watch.down(self.exit)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(self.exit)
+
+    def _disarm(self) -> None:
+        if self._ladder is not None:
+            self._ladder.cancel()
+            self._ladder = None
+
+    @property
+    def _judged(self) -> bool:
+        return self.parent is not None and issubclass(self.parent.blueprint.actor, Parent)
+
+    # -- for its incarnations
+    # -------------------------------------------------------------------------------------------------
+
+    def locate(self, path: str, actor: type[Any]) -> Ref[Any]:
+        """The ref of any actor by its absolute path."""
+        found = self.runtime.find(path)
+        if found is not None:
+            check_class(found, actor)
+        return Ref(self.runtime, path, actor, found)
+
+    async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
+        """Start a child; it is ended again if whoever wanted it is cancelled meanwhile."""
+        if self.life is None or self.life.phase not in ("starting", "running") or self.life.leaving is not None:
+            raise ActorGone(f"{self.path} is ending and starts no more children", self.path, handled=False)
+        child = Cell(self.runtime, self, blueprint)
+        try:
+            await child.start()
+        except StartFailed as error:
+            await bury(child, child.exit)
+            raise error from error.__cause__
+        except asyncio.CancelledError:
+            child.cancel()
+            raise
+        return child.self_ref
+
+    def _dropped(self, envelope: Envelope, reason: str) -> None:
+        self.runtime.undeliverable(self.path, envelope, reason)
+
+
+async def _stop_after_queue(_: Any, life: Life, exit: Exit) -> None:
+    life.leave(exit)

@@ -1,0 +1,226 @@
+"""An actor's context, `self.ctx`: all that a handler may ask of the runtime, and nothing else of it."""
+
+import asyncio
+import posixpath
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from .envelope import IN_HAND, MOVED, TURN, Envelope
+from .errors import NotInHand, StashFull
+from .exits import Normal
+from .handlers import Handler, HandlerTable
+from .options import Blueprint, seconds
+from .refs import Ref, forwarded, handlers_of, pass_on
+from .tasks import deliver
+from .timers import Timer, Timers
+from .watching import Down, Watches
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """What a context needs of the incarnation that it belongs to."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def cell(self) -> object: ...
+    @property
+    def self_ref(self) -> Ref[Any]: ...
+    @property
+    def handlers(self) -> HandlerTable: ...
+    @property
+    def timers(self) -> Timers: ...
+    @property
+    def watches(self) -> Watches: ...
+    @property
+    def stash(self) -> list[Envelope]: ...
+    @property
+    def room(self) -> int: ...
+
+    def locate(self, path: str, actor: type[A]) -> Ref[A]: ...
+    async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
+    def leave(self, exit: Normal) -> None: ...
+    def unstash(self) -> None: ...
+    def run_beside(self, work: Coroutine[Any, Any, Any], name: str, inner: object) -> asyncio.Task[Any]: ...
+    def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None: ...
+
+
+class Context:
+    """What an actor sees of its surroundings. One per incarnation; of no use once that has ended."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    @property
+    def path(self) -> str:
+        """Where this actor lives, such as `/bank/ledger`."""
+        return self._host.path
+
+    @property
+    def self_ref(self) -> Ref[Any]:
+        """The ref of this actor, to hand to others; it survives restarts."""
+        return self._host.self_ref
+
+    def ref(self, path: str, actor: type[A]) -> Ref[A]:
+        """The ref of a sibling by its name, or of any actor by its absolute path.
+
+        Raises `WrongClass` if another kind lives there.
+        """
+        return self._host.locate(posixpath.join(posixpath.dirname(self.path), path), actor)
+
+    async def spawn(self, name: str, actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
+        """Start a child at `<this path>/name`, which dies with this incarnation; return when its `started()` has.
+
+        A child that crashes stays down; watch it to hear of that. Raises `NameTaken`, `StartFailed`.
+        """
+        return await self.spawn_from(Blueprint(name, as_class(actor), args, kwargs))
+
+    async def spawn_from(self, blueprint: Blueprint) -> Ref[Any]:
+        """Like `spawn`, with all options of a `Blueprint`."""
+        return await self._host.spawn(blueprint)
+
+    def child(self, name: str, actor: type[A]) -> Ref[A]:
+        """The ref of this actor's own child of that name."""
+        return self._host.locate(posixpath.join(self.path, name), actor)
+
+    def watch(self, ref: Ref[Any], handler: Callable[[Any, Down], Awaitable[Any]]) -> None:
+        """Have `handler` called with one `Down` when that actor has ended for good; at once if nobody lives there."""
+        self._host.watches.add(ref, self._host.handlers[handler])
+
+    def unwatch(self, ref: Ref[Any]) -> None:
+        """Undo every watch of that ref; a `Down` that already waits is withdrawn."""
+        self._host.watches.remove(ref)
+
+    def stop(self) -> None:
+        """End this actor after the message in hand, with reason `Normal`. What still waits becomes dead letters."""
+        self._host.leave(Normal())
+
+    def after(
+        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> Timer:
+        """Send this actor a message in `delay` seconds, also when its mailbox is full."""
+        return self._timer(None, seconds("delay", delay), None, handler, args, kwargs)
+
+    def every(
+        self, period: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> Timer:
+        """Send this actor a message every `period` seconds, at a fixed rate, first in one period;
+
+        one tick waits at most.
+        """
+        return self._timer(None, _period(period), _period(period), handler, args, kwargs)
+
+    def timer(self, key: object) -> "TimerKey":
+        """A name for one timer: starting another under the same key replaces the first."""
+        return TimerKey(self._host, key)
+
+    def pipe(
+        self,
+        awaitable: Awaitable[T],
+        handler: Callable[[Any, T], Awaitable[Any]],
+        failed: Callable[[Any, Exception], Awaitable[Any]] | None = None,
+    ) -> asyncio.Task[Any]:
+        """Wait for something slow without holding up the mailbox; its result comes as a message to `handler`.
+
+        An error goes to `failed`, or crashes the actor where there is none. Cancelled with the incarnation.
+        """
+        host = self._host
+        succeeded, broken = host.handlers[handler], host.handlers[failed] if failed is not None else None
+        work = deliver(
+            awaitable,
+            lambda result: host.post_to_self(succeeded, (result,)),
+            None if broken is None else lambda error: host.post_to_self(broken, (error,)),
+        )
+        return host.run_beside(work, f"{host.path} pipe to {succeeded.name}", awaitable)
+
+    def background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine beside the mailbox. It ends with the incarnation; an error in it crashes the actor."""
+        return self._host.run_beside(work, f"{self.path} background", None)
+
+    def stash(self) -> None:
+        """Set the message in hand aside, unanswered, until `unstash_all`. Raises `StashFull` at the mailbox's limit."""
+        turn, stash = self._in_hand("stash"), self._host.stash
+        if len(stash) >= self._host.room:
+            raise StashFull(f"expected at most {self._host.room} stashed messages at {self.path}; unstash some first")
+        turn.phase = MOVED
+        stash.append(turn)
+
+    def unstash_all(self) -> None:
+        """Put all stashed messages back in front of the mailbox, in their order. A restart does the same."""
+        self._host.unstash()
+
+    async def forward(
+        self, ref: Ref[A], handler: Callable[Concatenate[A, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Hand the ask in hand to another actor, which will answer the asker within the asker's deadline.
+
+        `return await self.ctx.forward(...)`: what it returns here is ignored. Waits for room as `tell` does.
+        """
+        turn = self._in_hand("forward")
+        turn.phase = MOVED
+        target: Any = ref
+        await pass_on(target, forwarded(turn, handlers_of(target.actor)[handler], args, kwargs or None))
+        ignored: Any = None
+        return ignored  # type: ignore[no-any-return]  # never read: the turn is marked as moved
+
+    def time_left(self) -> float:
+        """Seconds until the asker of the message in hand stops waiting; `inf` if nobody does."""
+        turn = TURN.get()
+        return (turn.deadline if turn is not None else float("inf")) - asyncio.get_running_loop().time()
+
+    def _in_hand(self, verb: str) -> Envelope:
+        turn = TURN.get()
+        if turn is None or turn.phase != IN_HAND or turn.host is not self._host or turn.handler.limit:
+            raise NotInHand(
+                f"{verb} needs an ordinary message in hand: call it inside a handler that is not concurrent"
+            )
+        return turn
+
+    def _timer(self, key: object, delay: float, period: float | None, handler: Any, args: Any, kwargs: Any) -> Timer:
+        return self._host.timers.start(key, delay, period, self._host.handlers[handler], (args, kwargs or None))
+
+
+class TimerKey:
+    """A timer by its key: `self.ctx.timer("flush").every(30.0, Ledger.flush)`."""
+
+    __slots__ = ("_host", "key")
+
+    def __init__(self, host: Host, key: object) -> None:
+        self._host, self.key = host, key
+
+    def after(
+        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> Timer:
+        """As `Context.after`, in place of what ran under this key."""
+        timers, found = self._host.timers, self._host.handlers[handler]
+        return timers.start(self.key, seconds("delay", delay), None, found, (args, kwargs or None))
+
+    def every(
+        self, period: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> Timer:
+        """As `Context.every`, in place of what ran under this key."""
+        timers, found = self._host.timers, self._host.handlers[handler]
+        return timers.start(self.key, _period(period), _period(period), found, (args, kwargs or None))
+
+    def cancel(self) -> bool:
+        """Cancel it; False if nothing runs under this key."""
+        return self._host.timers.cancel(self.key)
+
+
+def as_class(actor: Callable[..., Any]) -> type[Any]:
+    """The class that a typed constructor argument is; `TypeError` for anything else."""
+    if not isinstance(actor, type) or not hasattr(actor, "__handlers__"):
+        raise TypeError(f"expected a subclass of Actor, got {actor!r}")
+    return actor
+
+
+def _period(period: float) -> float:
+    if not period > 0:
+        raise ValueError(f"expected period to be more than 0 seconds, got {period!r}")
+    return period

@@ -1,0 +1,37 @@
+"""The dead-letter actor that every system has unless its user brings another:
+
+it keeps the latest letters for inspection.
+"""
+
+from collections import Counter, deque
+
+from .actor import Actor
+from .message import DeadLetter
+from .options import Bounded
+
+
+class DeadLetters(Actor):
+    """Keeps the last 1,000 letters and counts all of them by reason.
+
+    It is an ordinary actor at `/dead-letters`; give the system a class of your own with an async method `letter` to
+    replace it: `ActorSystem(dead_letters=Undelivered)`.
+    """
+
+    mailbox = Bounded(10_000, full="reject")
+
+    def __init__(self) -> None:
+        self.kept: deque[DeadLetter] = deque(maxlen=1_000)
+        self.reasons: Counter[str] = Counter()
+
+    async def letter(self, letter: DeadLetter) -> None:
+        """Take a letter."""
+        self.kept.append(letter)
+        self.reasons[letter.reason] += 1
+
+    async def latest(self, most: int = 100) -> list[DeadLetter]:
+        """The latest letters, the newest last."""
+        return list(self.kept)[-most:] if most > 0 else []
+
+    async def counts(self) -> dict[str, int]:
+        """How many letters came, by reason, since this actor started."""
+        return dict(self.reasons)

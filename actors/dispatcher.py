@@ -1,0 +1,168 @@
+"""The run queue: how many actors share few tasks.
+
+No task per actor. A message makes an idle actor *ready*; a carrier task takes ready actors from the queue and steps
+each one's drain inside the actor's own context. Nearly always the drain ends without waiting, and the next actor's
+turn comes. When a handler does wait, the carrier stays with that actor until it has finished (so `current_task()`,
+time-outs and cancel scopes are those of one task from beginning to end) and a fresh carrier takes the queue. A
+carrier that had waited is not used again: whatever still holds it (a stale `task.cancel()`) must not hit another
+actor.
+
+A *solo* dispatcher carries one actor only, in one task for the whole incarnation: for actors whose `started()` opens
+something that `stopping()` closes, such as a task group or a cancel scope, which must be entered and left in the same
+task.
+"""
+
+import asyncio
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any, Protocol
+
+SLICE = 64
+"""Activations between two returns to the event loop, at most."""
+STINT = 0.0005
+"""Seconds between two returns to the event loop, about; a drain that used up its budget returns at once."""
+
+
+class Job(Protocol):
+    """What can be carried. `carrier` is the task that stays with it while it waits, for whoever wants to cancel it."""
+
+    context: Context
+    carrier: asyncio.Task[None] | None
+    stack: Coroutine[Any, Any, Any] | None
+
+    @property
+    def path(self) -> str: ...
+
+    def activate(self) -> Coroutine[Any, Any, bool]:
+        """One activation; its result says whether it stopped only because its budget was used up."""
+        ...
+
+
+class Dispatcher:
+    """A queue of ready jobs and the carriers that serve it."""
+
+    __slots__ = ("_carriers", "_closing", "_loop", "_ready", "_server", "_solo", "_waiter", "now")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, solo: bool = False) -> None:
+        self._loop, self._solo = loop, solo
+        self._ready: deque[Job] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._carriers: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Task[None] | None = None  # the carrier that takes jobs from the queue, if there is one
+        self._closing = False
+        self.now: Job | None = None
+        """The job whose code runs at this instant; the watchdog's thread reads it."""
+
+    def push(self, job: Job) -> None:
+        """Queue a job for one activation."""
+        self._ready.append(job)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        elif self._server is None:
+            self._hire()
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for their activation."""
+        return len(self._ready)
+
+    def close(self) -> None:
+        """Let the carriers end as soon as nothing is ready; those that are held by a waiting job end with it."""
+        self._closing = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def closed(self) -> None:
+        """Wait until every carrier that no job holds has ended."""
+        if self._server is not None:
+            await asyncio.wait((self._server,))
+
+    def _hire(self) -> None:
+        # An empty context: a carrier must not keep the request id, say, of whoever happened to start the system.
+        task = self._loop.create_task(self._main(), name="upright carrier", context=Context())
+        self._carriers.add(task)
+        self._server = task
+        task.add_done_callback(self._fired)
+
+    def _fired(self, task: asyncio.Task[None]) -> None:
+        self._carriers.discard(task)
+        if self._server is task:
+            # Cancelled while it rested: the loop shuts down, or somebody held on to it. The next job hires another.
+            self._server = self._waiter = None
+            if self._ready and not self._closing:
+                self._hire()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            context = {"message": "a carrier of actors failed", "exception": error, "task": task}
+            self._loop.call_exception_handler(context)
+
+    async def _main(self) -> None:  # from 3.12 on create_task refuses a bare generator
+        await self._carry()
+
+    @types.coroutine
+    def _carry(self) -> Generator[Any, Any, None]:
+        loop, ready, clock = self._loop, self._ready, self._loop.time
+        task = asyncio.current_task(loop)
+        left, until = SLICE, clock() + STINT
+        while True:
+            if not ready:
+                if self._closing:
+                    return
+                self._waiter = waiter = loop.create_future()
+                yield from waiter
+                left, until = SLICE, clock() + STINT
+                continue
+            job = ready.popleft()
+            self.now = job
+            steps = job.activate()
+            try:
+                awaited = job.context.run(steps.send, None)
+            except StopIteration as end:
+                self.now = None
+                left -= 1
+                if end.value or not left or (not left & 7 and clock() > until):
+                    left, until = SLICE, clock() + STINT
+                    yield
+                continue
+            if not self._solo:
+                self._server = None
+                if ready:
+                    self._hire()
+            yield from self._stay(task, job, steps, awaited)
+            if not self._solo:
+                return
+
+    def _stay(
+        self, task: asyncio.Task[None] | None, job: Job, steps: Coroutine[Any, Any, bool], awaited: Any
+    ) -> Generator[Any, Any, None]:
+        run, name = job.context.run, task.get_name() if task is not None else ""
+        job.stack = steps
+        if task is not None:
+            task.set_name(job.path)
+        try:
+            while True:
+                self.now, job.carrier = None, task
+                resume: Callable[[Any], Any] = steps.send
+                value: Any
+                try:
+                    value = yield awaited
+                except GeneratorExit:
+                    steps.close()
+                    raise
+                except BaseException as error:
+                    resume, value = steps.throw, error
+                self.now, job.carrier = job, None
+                awaited = run(resume, value)
+        except StopIteration:
+            return
+        finally:
+            self.now = job.carrier = job.stack = None
+            if task is not None:
+                task.set_name(name)
+                while task.cancelling():  # what was cancelled was the handler, and it has ended
+                    task.uncancel()

@@ -1,0 +1,86 @@
+"""The log:
+
+a subscriber that writes events as structlog lines. It is only a subscriber; any other could take its place.
+"""
+
+import logging
+import traceback
+from typing import Any
+
+import structlog
+
+from . import events
+from .bus import EventBus
+from .exits import Crashed, Killed
+
+LEVELS: dict[type[events.Event], int] = {
+    events.ActorSpawned: logging.DEBUG,
+    events.ActorStarted: logging.DEBUG,
+    events.ActorStartFailed: logging.ERROR,
+    events.ActorCrashed: logging.ERROR,
+    events.ActorRestarting: logging.DEBUG,
+    events.ActorRestarted: logging.INFO,
+    events.ActorStopped: logging.DEBUG,
+    events.ZombieDetached: logging.ERROR,
+    events.LoopBlocked: logging.ERROR,
+    events.MessageProcessed: logging.DEBUG,
+    events.MessageDropped: logging.DEBUG,
+    events.AskExpired: logging.INFO,
+    events.DeadLettered: logging.WARNING,
+    events.DeadLetterLost: logging.ERROR,
+    events.HookFailed: logging.ERROR,
+    events.SubscriberRemoved: logging.ERROR,
+}
+
+
+class EventLog:
+    """Writes each event as one line: its name, and its fields as keys. Payloads and local variables are never written.
+
+    `level`: the least level that is written, a number of `logging` (default INFO). Events below it are not even made,
+    so that messages cost nothing. A library never configures structlog: how the lines look is the application's
+    choice.
+    """
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        self.level = level
+        self._log = structlog.get_logger("upright")
+
+    def subscribe(self, bus: EventBus) -> None:
+        """Listen to all events of this level and above."""
+        kinds = [kind for kind, level in LEVELS.items() if level >= self.level]
+        if kinds:
+            bus.subscribe(self.write, *kinds)
+
+    def write(self, event: events.Event) -> None:
+        """Write one event."""
+        self._log.log(LEVELS.get(type(event), logging.INFO), event.name, **fields(event))
+
+
+def fields(event: events.Event) -> dict[str, Any]:
+    """The keys of an event's line: simple values only, seconds end in `_s`.
+
+    >>> fields(events.ActorStarted("/bank/ledger", "Ledger", 1))
+    {'actor': '/bank/ledger', 'kind': 'Ledger', 'incarnation': 1}
+    """
+    line: dict[str, Any] = {"actor": event.path}
+    for name in event.__struct_fields__[1:]:
+        value = getattr(event, name)
+        match name:
+            case "error":
+                line |= {"error": type(value).__name__, "error_text": str(value), "stack": trace(value)}
+            case "exit":
+                line["exit"] = type(value).__name__.lower()
+                if isinstance(value, Crashed):
+                    line["error"] = type(value.error).__name__
+                elif isinstance(value, Killed):
+                    line["why"] = value.why
+            case "letter":
+                line |= {"handler": value.message.handler, "reason": value.reason, "sender": value.sender}
+            case _:
+                line[name] = value
+    return line
+
+
+def trace(error: BaseException) -> str:
+    """The traceback as text, without local variables."""
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -1,0 +1,162 @@
+"""What happens in a system, as frozen values with their fields always present.
+
+Nothing here knows who listens. Logs, metrics, traces, alerts and tests subscribe to the system's `EventBus`.
+Durations are seconds and end in `_s`; no event carries a payload.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from .exits import Exit
+from .message import DeadLetter
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What all events share: `name`, dotted and past tense, constant per class; `path`, the actor it is about."""
+
+    name: ClassVar[str] = "event"
+    path: str
+
+
+class ActorSpawned(Event, frozen=True):
+    """An actor was given its path; it has not run yet. `kind`: its class."""
+
+    name: ClassVar[str] = "actor.spawned"
+    kind: str
+
+
+class ActorStarted(Event, frozen=True):
+    """`started()` returned. `incarnation`: 1 for the first."""
+
+    name: ClassVar[str] = "actor.started"
+    kind: str
+    incarnation: int
+
+
+class ActorStartFailed(Event, frozen=True):
+    """`__init__` or `started()` raised, or took too long."""
+
+    name: ClassVar[str] = "actor.start_failed"
+    kind: str
+    incarnation: int
+    error: BaseException
+
+
+class ActorCrashed(Event, frozen=True):
+    """An error escaped. `handler`: where, the method's name."""
+
+    name: ClassVar[str] = "actor.crashed"
+    kind: str
+    incarnation: int
+    handler: str
+    error: BaseException
+
+
+class ActorRestarting(Event, frozen=True):
+    """A new incarnation is about to start. `incarnation`: its number. `delay_s`: how long it is held back."""
+
+    name: ClassVar[str] = "actor.restarting"
+    kind: str
+    incarnation: int
+    delay_s: float
+
+
+class ActorRestarted(Event, frozen=True):
+    """The new incarnation is up. `waiting`: how many messages it found in the mailbox."""
+
+    name: ClassVar[str] = "actor.restarted"
+    kind: str
+    incarnation: int
+    waiting: int
+
+
+class ActorStopped(Event, frozen=True):
+    """The actor ended for good; its name is free. `undelivered`: how many messages were still waiting."""
+
+    name: ClassVar[str] = "actor.stopped"
+    kind: str
+    incarnation: int
+    exit: Exit
+    undelivered: int
+
+
+class ZombieDetached(Event, frozen=True):
+    """An incarnation swallowed its cancellation and was left behind. `stack`: where it stands; no local variables."""
+
+    name: ClassVar[str] = "actor.zombie_detached"
+    kind: str
+    incarnation: int
+    stack: str
+
+
+class LoopBlocked(Event, frozen=True):
+    """A handler has held the event loop for `blocked_s` seconds. Emitted from the watchdog's thread, while it lasts."""
+
+    name: ClassVar[str] = "loop.blocked"
+    handler: str
+    blocked_s: float
+    stack: str
+
+
+class MessageProcessed(Event, frozen=True):
+    """A handler ended. `outcome`: ok, refused, crashed or killed. `duration_s`: how long it ran."""
+
+    name: ClassVar[str] = "message.processed"
+    handler: str
+    outcome: str
+    duration_s: float
+
+
+class MessageDropped(Event, frozen=True):
+    """A full mailbox dropped a message by its policy. `reason`: dropped_new or dropped_old."""
+
+    name: ClassVar[str] = "message.dropped"
+    handler: str
+    reason: str
+
+
+class AskExpired(Event, frozen=True):
+    """An ask was found in the mailbox after its asker had stopped waiting;
+
+    it was not run. `late_s`: by how long, 0 if withdrawn.
+    """
+
+    name: ClassVar[str] = "ask.expired"
+    handler: str
+    late_s: float
+
+
+class DeadLettered(Event, frozen=True):
+    """A message went to the dead-letter actor. `letter` holds its payload: do not log it whole."""
+
+    name: ClassVar[str] = "message.dead_lettered"
+    letter: DeadLetter
+
+
+class DeadLetterLost(Event, frozen=True):
+    """The dead-letter actor could not take a letter (full, gone, or the letter was its own).
+
+    `lost`: how many so far.
+    """
+
+    name: ClassVar[str] = "dead_letter.lost"
+    letter: DeadLetter
+    lost: int
+
+
+class HookFailed(Event, frozen=True):
+    """`stopping()` or `undelivered()` raised while the actor was ending anyway. `hook`: its name."""
+
+    name: ClassVar[str] = "actor.hook_failed"
+    kind: str
+    hook: str
+    error: BaseException
+
+
+class SubscriberRemoved(Event, frozen=True):
+    """A subscriber raised, and gets no more events. `subscriber`: its name. `path` is the event's that it raised on."""
+
+    name: ClassVar[str] = "subscriber.removed"
+    subscriber: str
+    error: BaseException

@@ -1,0 +1,274 @@
+"""One life of an actor: start, serve, stop. A restart makes another incarnation; the `Cell` stays.
+
+Everything that must not outlive an incarnation hangs on it: the instance, its context variables, timers, tasks,
+watches, the stash and the notices that were meant for it. So nothing of an old one can reach a new one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from contextvars import Context as Variables
+from typing import Any, Protocol
+
+from .dispatcher import Dispatcher
+from .envelope import BESIDE, DETACHED, IN_HAND, Envelope
+from .errors import ActorGone, ActorRestarting
+from .events import ActorCrashed
+from .exits import Crashed, Exit, Killed, is_clean
+from .handlers import Handler, HandlerTable
+from .mailbox import Mailbox
+from .options import Blueprint
+from .refs import Ref
+from .runtime import Runtime
+from .tasks import Tasks
+from .timers import Timers
+from .watching import Watches
+
+STARTING, RUNNING, STOPPING, OVER = "starting", "running", "stopping", "over"
+
+
+async def _never(*_: Any) -> None:
+    raise AssertionError("a name for a turn, not a handler")
+
+
+STARTED, STOPPED, BACKGROUND = (Handler(name, _never) for name in ("started", "stopping", "background"))
+
+
+class Home(Protocol):
+    """What an incarnation needs of the actor that it is an incarnation of."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def self_ref(self) -> Ref[Any]: ...
+    @property
+    def mailbox(self) -> Mailbox: ...
+    @property
+    def blueprint(self) -> Blueprint: ...
+    @property
+    def handlers(self) -> HandlerTable: ...
+    @property
+    def runtime(self) -> Runtime: ...
+
+    def wake(self) -> None: ...
+    def up(self) -> None: ...
+    def arm(self) -> None: ...
+    def locate(self, path: str, actor: type[Any]) -> Ref[Any]: ...
+    async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
+    async def end_children(self) -> None: ...
+    async def over(self, exit: Exit, started: bool) -> None: ...
+
+
+class Incarnation:
+    """The state of one life. `Life`, in the next room, walks it through its steps.
+
+    `attention` is the one flag that the loop reads per message; it is set whenever anything but "take the next
+    message" is to be done.
+    """
+
+    __slots__ = (
+        "_stash", "_tasks", "_timers", "_watches", "attention", "beside", "carrier", "cell", "control", "context",
+        "detached", "gated", "instance", "killed", "lane", "leaving", "number", "overlapping", "phase", "ready",
+        "runtime", "stack", "starter", "turn",
+    )  # fmt: skip
+
+    def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Envelope | None) -> None:
+        self.cell, self.number, self.lane, self.starter = cell, number, lane, starter
+        self.runtime = cell.runtime
+        self.context = Variables()
+        self.instance: Any = None
+        self.phase = STARTING
+        self.attention = self.killed = self.detached = self.gated = False
+        self.overlapping = 0
+        self.leaving: Exit | None = None
+        self.control: deque[tuple[Envelope, object]] | None = None
+        self.turn: Envelope | None = None
+        self.carrier: asyncio.Task[None] | None = None
+        self.stack: Coroutine[Any, Any, Any] | None = None
+        self.beside: Envelope | None = None
+        self._timers: Timers | None = None
+        self._tasks: Tasks | None = None
+        self._watches: Watches | None = None
+        self._stash: list[Envelope] | None = None
+
+    # -- what its context offers
+    # -------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        return self.cell.path
+
+    @property
+    def self_ref(self) -> Ref[Any]:
+        return self.cell.self_ref
+
+    @property
+    def handlers(self) -> HandlerTable:
+        return self.cell.handlers
+
+    @property
+    def room(self) -> int:
+        return self.cell.mailbox.limit
+
+    @property
+    def timers(self) -> Timers:
+        if self._timers is None:
+            self._timers = Timers(self.runtime.loop, self, self.cell.mailbox.post, self.runtime.activity.add)
+        return self._timers
+
+    @property
+    def tasks(self) -> Tasks:
+        if self._tasks is None:
+            self._tasks = Tasks(self.runtime.loop, self.task_ended)
+        return self._tasks
+
+    @property
+    def watches(self) -> Watches:
+        if self._watches is None:
+            self._watches = Watches(self)
+        return self._watches
+
+    @property
+    def stash(self) -> list[Envelope]:
+        if self._stash is None:
+            self._stash = []
+        return self._stash
+
+    def locate(self, path: str, actor: type[Any]) -> Ref[Any]:
+        return self.cell.locate(path, actor)
+
+    async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
+        return await self.cell.spawn(blueprint)
+
+    def unstash(self) -> None:
+        """Put what was set aside back in front of the mailbox."""
+        stash, self._stash = self._stash, None
+        if stash:
+            self.cell.mailbox.put_back(stash)
+
+    def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None:
+        """A piped result: a message that the bound of the mailbox does not hold back."""
+        envelope = Envelope(handler, args, None, self)
+        envelope.host = self
+        self.cell.mailbox.post(envelope)
+
+    def run_beside(self, work: Coroutine[Any, Any, Any], name: str, inner: object) -> asyncio.Task[Any]:
+        """Run a coroutine as a task of this incarnation."""
+        if self.phase in (STOPPING, OVER) or self.detached:
+            work.close()
+            if asyncio.iscoroutine(inner):
+                inner.close()
+            raise ActorGone(f"{self.path} is stopping and starts no more tasks", self.path, handled=False)
+        if self.beside is None:
+            self.beside = Envelope(BACKGROUND, (), None, None, host=self, phase=BESIDE)
+        self.runtime.activity.add(1)
+        return self.tasks.start(work, self.beside, name, inner)
+
+    # -- the control lane: never behind user messages, never refused
+    # ----------------------------------------------------------
+
+    def notice(self, handler: Handler, args: tuple[Any, ...], token: object) -> None:
+        """Have `handler` called before the next message of the mailbox."""
+        if self.phase == OVER or self.detached:
+            return
+        if self.control is None:
+            self.control = deque()
+        self.control.append((Envelope(handler, args, None, None), token))
+        self.attend_soon()
+
+    def withdraw(self, tokens: set[object]) -> None:
+        """Take back notices that were not handled yet."""
+        if self.control:
+            self.control = deque(entry for entry in self.control if entry[1] not in tokens)
+
+    def leave(self, exit: Exit) -> None:
+        """End after the message in hand; the first reason given counts. The time to do so runs from now."""
+        if self.leaving is None and self.phase != OVER:
+            self.leaving = exit
+            self.cell.arm()
+            self.attend_soon()
+
+    def attend_soon(self) -> None:
+        """Have the loop look at `attention` as soon as the message in hand is done."""
+        self.attention = True
+        self.cell.wake()
+
+    # -- forced ends
+    # ----------------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Cancel whatever runs.
+
+        `stopping()` is not called any more: what was entered is left by `finally` and `async with`.
+        """
+        self.killed = True
+        if self.leaving is None:
+            self.leaving = Killed()
+        if self._tasks is not None:
+            self._tasks.cancel()
+        if self.carrier is not None:
+            self.carrier.cancel()
+        else:
+            self.attend_soon()
+
+    def detach(self) -> None:
+        """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
+        self.detached, self.phase = True, OVER
+        tasks = self._tasks.turns() if self._tasks is not None else []
+        self.runtime.activity.add(-len(tasks))
+        turns = [self.turn, self.beside, *tasks]
+        for turn in turns:
+            if turn is not None:
+                if turn.phase == IN_HAND:
+                    self.runtime.undeliverable(self.path, turn, "killed")
+                turn.phase = DETACHED
+        self.attention = True
+
+    # -- tasks that ended
+    # ---------------------------------------------------------------------------------------------------------
+
+    def task_ended(self, turn: Envelope, error: BaseException | None) -> None:
+        """A background task or an overlapping handler has ended."""
+        if self.detached:
+            return
+        self.runtime.activity.add(-1)
+        if turn is not self.beside:
+            self.overlapping -= 1
+            if self.gated:
+                self.gated = False
+                self.lane.push(self)  # type: ignore[arg-type]  # a Life is an Incarnation that can be activated
+        if error is not None:
+            self.background_crashed(error)
+
+    def background_crashed(self, error: BaseException) -> None:
+        """An error in background work crashes the actor, after the message in hand."""
+        if self.runtime.bus.wants(ActorCrashed):
+            kind = self.cell.blueprint.actor.__name__
+            self.runtime.bus.emit(ActorCrashed(self.path, kind, self.number, BACKGROUND.name, error))
+        self.leave(Crashed(error))
+
+    # -- the end
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Cancel timers and watches, forget notices, put the stash back in front."""
+        if self._timers is not None:
+            self._timers.clear()
+        if self._watches is not None:
+            self._watches.clear()
+        self.control = None
+        self.unstash()
+        self.cell.mailbox.purge(self)
+
+    def refuse_impatient(self) -> None:
+        """End the asks that wait here but chose not to wait through a restart."""
+        queue = self.cell.mailbox.queue
+        impatient = [envelope for envelope in queue if envelope.fail_fast]
+        for envelope in impatient:
+            queue.remove(envelope)
+            envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
+
+
+def outcome(exit: Exit, error: BaseException) -> Exit:
+    """The exit of an incarnation whose clean end was spoiled by an error."""
+    return Crashed(error) if is_clean(exit) else exit

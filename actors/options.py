@@ -1,0 +1,65 @@
+"""How an actor is made and ended, as small frozen values, checked where they are written."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+Full = Literal["wait", "reject", "drop_new", "drop_old"]
+FULL: tuple[Full, ...] = ("wait", "reject", "drop_new", "drop_old")
+
+
+class Bounded(msgspec.Struct, frozen=True):
+    """An in-memory mailbox of at most `limit` messages.
+
+    `full` says what a `tell` meets when there is no room: `wait` (the sender waits), `reject` (the sender gets
+    `MailboxFull`), `drop_new` (the message becomes a dead letter), `drop_old` (the one that waited longest does, and
+    the new one enters).
+
+    >>> Bounded(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: expected limit to be 1 or more, got 0
+    """
+
+    limit: int = 1_000
+    full: Full = "wait"
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"expected limit to be 1 or more, got {self.limit}")
+        if self.full not in FULL:
+            raise ValueError(f"expected full to be one of {', '.join(FULL)}, got {self.full!r}")
+
+
+class Blueprint(msgspec.Struct, frozen=True):
+    """What is needed to make one actor, again and again.
+
+    `name`: the last part of its path. `actor`: its class. `args`, `kwargs`: for its constructor, at every start.
+    `shutdown`: seconds it has to end when asked, 0 or more, or `"brutal"` for none at all. `start_timeout`: seconds
+    that `started()` may take. `drains`: whether a stop lets it first handle what already waits.
+    """
+
+    name: str
+    actor: type[Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+    shutdown: float | Literal["brutal"] = 5.0
+    start_timeout: float = math.inf
+    drains: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise ValueError(f"expected name to be a string without '/', got {self.name!r}")
+        if self.shutdown != "brutal" and not self.shutdown >= 0:
+            raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {self.shutdown!r}")
+        if not self.start_timeout > 0:
+            raise ValueError(f"expected start_timeout to be more than 0 seconds, got {self.start_timeout!r}")
+
+
+def seconds(name: str, value: float, least: float = 0.0) -> float:
+    """The value, if it is a duration of at least `least` seconds; else `ValueError` with the house's formula."""
+    if not value >= least:
+        raise ValueError(f"expected {name} to be {least:g} or more seconds, got {value!r}")
+    return value

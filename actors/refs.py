@@ -1,0 +1,324 @@
+"""Refs: typed addresses of actors, and the three verbs of sending.
+
+A ref names the *logical* actor by its path. It keeps the actor it found last and looks again when that one has ended,
+so a ref never goes stale: it finds the new incarnation after a restart, and a new actor that was given the same path.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+from .deadlines import Deadlines, timed_out
+from .envelope import DETACHED, DONE, IN_HAND, MOVED, TURN, Envelope
+from .errors import (
+    ActorGone,
+    ActorRestarting,
+    AskCycle,
+    AskTimedOut,
+    Detached,
+    MailboxFull,
+    SystemNotRunning,
+    WrongClass,
+)
+from .exits import Exit
+from .handlers import Handler, HandlerTable
+from .mailbox import Mailbox
+from .options import seconds
+
+A_co = TypeVar("A_co", covariant=True)
+B = TypeVar("B")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ASK_WITHIN = 5.0
+"""Seconds that an ask waits for its reply unless `within` says otherwise."""
+TELL_WITHIN = 5.0
+"""Seconds that a tell from inside a handler waits for room;
+
+without a bound two full actors could wait for each other for ever.
+"""
+
+
+class Recipient(Protocol):
+    """What a ref needs of the actor that it names."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def mailbox(self) -> Mailbox: ...
+    @property
+    def handlers(self) -> HandlerTable: ...
+    @property
+    def interface(self) -> type[Any]: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def ended(self) -> Awaitable[Exit]: ...
+
+
+class Directory(Protocol):
+    """What a ref needs of its system."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def deadlines(self) -> Deadlines: ...
+    @property
+    def running(self) -> bool: ...
+    def find(self, path: str) -> Any: ...
+    def undeliverable(self, path: str, envelope: Envelope, reason: str, error: BaseException | None = None) -> None: ...
+
+
+class Ref(Generic[A_co]):
+    """The address of an actor of class `A`; make one with `system.ref(path, A)` or `ctx.ref(path, A)`.
+
+    `tell` sends and waits for room only, `ask` sends and waits for the reply, `try_tell` never waits. `within` and
+    `fail_fast` give a configured copy, cheap enough to make at every use: `await
+    ledger.within(0.5).ask(Ledger.append, entry)`.
+    """
+
+    __slots__ = ("_actor", "_directory", "_fail_fast", "_found", "_within", "path")
+
+    def __init__(self, directory: Directory, path: str, actor: type[A_co], found: Recipient | None = None) -> None:
+        self._directory, self.path, self._actor = directory, path, actor
+        self._found = found
+        self._within: float | None = None
+        self._fail_fast = False
+
+    async def tell(
+        self, handler: Callable[Concatenate[A_co, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Put a message into the actor's mailbox; return when it is in.
+
+        When the mailbox is full, its policy decides; with `wait` this waits, inside a handler for 5 s at most unless
+        `within` says otherwise. A message to an actor that is gone becomes a dead letter. Raises `MailboxFull`, which
+        gives the message back; `UnknownHandler`, `WrongClass`, `SystemNotRunning`.
+        """
+        recipient = self._found
+        if recipient is None or recipient.gone:
+            recipient = self._find()
+        envelope = self._envelope(recipient, handler, args, kwargs)
+        if recipient is None:
+            self._directory.undeliverable(self.path, envelope, "no_actor")
+        elif not recipient.mailbox.put_nowait(envelope):
+            await self._tell_when_full(recipient, envelope)
+
+    async def deliver(self, envelope: Envelope) -> None:
+        """Put a ready envelope into the mailbox, as `tell` does; for the runtime."""
+        recipient = self.recipient
+        if recipient is None:
+            self._directory.undeliverable(self.path, envelope, "no_actor")
+        elif not recipient.mailbox.put_nowait(envelope):
+            await self._tell_when_full(recipient, envelope)
+
+    def try_tell(
+        self, handler: Callable[Concatenate[A_co, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> bool:
+        """Put a message into the mailbox if that is possible at once; False when it is full or the actor is gone.
+
+        Raises `UnknownHandler` and `WrongClass`, as `tell` does.
+        """
+        if not self._directory.running:
+            return False
+        recipient = self._found
+        if recipient is None or recipient.gone:
+            recipient = self._find()
+        envelope = self._envelope(recipient, handler, args, kwargs)
+        if recipient is None:
+            return False
+        if recipient.mailbox.put_nowait(envelope):
+            return True
+        if recipient.mailbox.full == "drop_new":
+            self._directory.undeliverable(self.path, envelope, "dropped_new")
+        return False
+
+    async def ask(
+        self, handler: Callable[Concatenate[A_co, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Send a message and return its handler's reply, within 5 s unless `within` says otherwise.
+
+        Inside a handler that was itself asked, the time left to it is the most that a nested ask gets. Raises
+        `Refuse` when the handler does, `AskTimedOut`, `ActorFailed` (it crashed with the message in hand),
+        `ActorGone`, `AskCycle`, `MailboxFull` (by policy), and `ActorRestarting` after `fail_fast()`. A restart
+        before the message's turn is waited through otherwise.
+        """
+        recipient = self._found
+        if recipient is None or recipient.gone:
+            recipient = self._find()
+        envelope = self._envelope(recipient, handler, args, kwargs)
+        directory = self._directory
+        now = directory.loop.time()
+        envelope.deadline = now + (ASK_WITHIN if self._within is None else self._within)
+        turn = TURN.get()
+        if turn is not None and turn.phase == IN_HAND:
+            envelope.caller = turn
+            envelope.deadline = min(envelope.deadline, turn.deadline)
+            if recipient is not None:
+                refuse_cycle(turn, recipient)
+        envelope.reply = reply = directory.loop.create_future()
+        if recipient is None:
+            directory.undeliverable(self.path, envelope, "no_actor")
+            raise ActorGone(f"nobody lives at {self.path}", self.path, handled=False)
+        if envelope.deadline <= now:
+            raise timed_out(envelope, self.path)
+        if self._fail_fast:
+            self._refuse_restarting(recipient, envelope)
+        directory.deadlines.add(envelope, self.path)
+        try:
+            if not recipient.mailbox.put_nowait(envelope):
+                await self._ask_when_full(recipient, envelope)
+            result: R = await reply
+            return result
+        finally:
+            directory.deadlines.discard(envelope)
+
+    async def ended(self) -> Exit:
+        """Wait until the actor has ended for good, and return why; at once when nobody lives there.
+
+        It is for code outside actors; inside one, `ctx.watch` tells the same without holding up the mailbox.
+        """
+        recipient = self._found if self._found is not None else self._find()
+        if recipient is None:
+            from_nobody = ActorGone(f"nobody lives at {self.path}", self.path, handled=False)
+            raise from_nobody
+        return await recipient.ended
+
+    def within(self, limit: float) -> "Ref[A_co]":
+        """This ref, whose asks wait for a reply, and whose tells wait for room, for `limit` seconds at most (`inf`
+        is allowed).
+        """
+        ref = self._copy()
+        ref._within = seconds("within", limit)
+        return ref
+
+    def fail_fast(self) -> "Ref[A_co]":
+        """This ref, whose asks end with `ActorRestarting` when the actor is restarting now or does so before their
+        turn.
+        """
+        ref = self._copy()
+        ref._fail_fast = True
+        return ref
+
+    @property
+    def actor(self) -> type[A_co]:
+        """The class that the ref was made for."""
+        return self._actor
+
+    @property
+    def recipient(self) -> Recipient | None:
+        """The actor that lives at the path now, or None; for the runtime and for inspection."""
+        if self._found is None or self._found.gone:
+            return self._find()
+        return self._found
+
+    def _find(self) -> Recipient | None:
+        directory = self._directory
+        if not directory.running:
+            raise SystemNotRunning(f"the system of {self.path} is not running: enter it, or start() it, before sending")
+        found: Recipient | None = directory.find(self.path)
+        if found is not None:
+            check_class(found, self._actor)
+            self._found = found
+        return found
+
+    def _envelope(self, recipient: Recipient | None, handler: Any, args: Any, kwargs: Any) -> Envelope:
+        turn = TURN.get()
+        if turn is None:
+            sender = None
+        elif turn.phase == DETACHED:
+            raise Detached(f"this incarnation swallowed its cancellation and may not send any more (to {self.path})")
+        else:
+            sender = turn.host if turn.phase != DONE else None
+        found = handlers_of(self._actor)[handler] if recipient is None else recipient.handlers[handler]
+        return Envelope(found, args, kwargs or None, sender)
+
+    async def _tell_when_full(self, recipient: Recipient, envelope: Envelope) -> None:
+        mailbox, turn = recipient.mailbox, TURN.get()
+        if mailbox.full == "drop_new":
+            self._directory.undeliverable(self.path, envelope, "dropped_new")
+            return
+        if mailbox.full == "reject":
+            raise MailboxFull(self.path, envelope.message())
+        within = self._within
+        if turn is not None and turn.phase in (IN_HAND, MOVED):
+            if turn.host is not None and turn.host.cell is recipient:
+                raise MailboxFull(self.path, envelope.message(), ", and only its own handler could make room")
+            within = TELL_WITHIN if within is None else within
+        await mailbox.put(envelope, None if within == math.inf else within)
+
+    async def _ask_when_full(self, recipient: Recipient, envelope: Envelope) -> None:
+        mailbox = recipient.mailbox
+        if mailbox.full == "drop_new":
+            self._directory.undeliverable(self.path, envelope, "dropped_new")
+        if mailbox.full != "wait":
+            raise MailboxFull(self.path, envelope.message())
+        within = envelope.deadline - self._directory.loop.time()
+        try:
+            await mailbox.put(envelope, None if within == math.inf else max(within, 0.0))
+        except MailboxFull as error:
+            raise AskTimedOut(f"the mailbox of {self.path} had no room in time", self.path, handled=False) from error
+
+    def _refuse_restarting(self, recipient: Recipient, envelope: Envelope) -> None:
+        envelope.fail_fast = True
+        if recipient.state == "restarting":
+            raise ActorRestarting(f"{self.path} is restarting", self.path, handled=False)
+
+    def _copy(self) -> "Ref[A_co]":
+        ref = Ref(self._directory, self.path, self._actor, self._found)
+        ref._within, ref._fail_fast = self._within, self._fail_fast
+        return ref
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and self.path == other.path and self._directory is other._directory
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        found = self._found
+        if found is None or found.gone:
+            found = self._directory.find(self.path) if self._directory.running else None
+        if found is None:
+            return f"<Ref {self.path} nobody>"
+        return f"<Ref {self.path} {found.state} {len(found.mailbox)}/{found.mailbox.limit}>"
+
+
+def check_class(found: Recipient, actor: type[Any]) -> None:
+    """Raise `WrongClass` unless the actor found is of that class, or of one below it."""
+    if not issubclass(found.interface, actor):
+        raise WrongClass(f"expected a {actor.__name__} at {found.path}, found a {found.interface.__name__}")
+
+
+def handlers_of(actor: type[Any]) -> HandlerTable:
+    """The table of handlers that a class was given when it was made."""
+    table: HandlerTable = actor.__handlers__
+    return table
+
+
+def refuse_cycle(turn: Envelope, recipient: Recipient) -> None:
+    """Raise `AskCycle` if the recipient has a message in hand that waits, through asks, for this turn."""
+    chain: list[str] = [recipient.path]
+    link: Envelope | None = turn
+    while link is not None and link.phase == IN_HAND and link.host is not None:
+        chain.append(link.host.path)
+        if link.host.cell is recipient:
+            raise AskCycle(tuple(reversed(chain)))
+        link = link.caller
+
+
+def forwarded(turn: Envelope, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Envelope:
+    """An envelope that takes over the reply and the deadline of the message in hand."""
+    return Envelope(handler, args, kwargs, turn.host, turn.reply, turn.deadline, turn.caller, turn.fail_fast)
+
+
+async def pass_on(ref: Ref[Any], envelope: Envelope) -> None:
+    """Deliver a forwarded envelope as `tell` would, and let the asker hear of it if that fails."""
+    try:
+        await ref.deliver(envelope)
+    except Exception as error:
+        envelope.fail(error)
+        if envelope.reply is None:
+            raise

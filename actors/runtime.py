@@ -1,0 +1,113 @@
+"""What all actors of one system share.
+
+One per `ActorSystem`, never global: two systems in a process never see each other.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import Context as Variables
+from typing import Any
+
+from .bus import EventBus
+from .dead_letter_office import DeadLetterOffice
+from .deadlines import Deadlines
+from .dispatcher import Dispatcher
+from .envelope import Envelope
+from .errors import NameTaken
+from .refs import Recipient
+
+
+class Activity:
+    """Counts what is going on: actors that are not asleep, their tasks, their timers that will tick once."""
+
+    __slots__ = ("_count", "_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._count = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def add(self, change: int) -> None:
+        """Something began (1) or ended (-1)."""
+        self._count += change
+        if not self._count and self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    async def idle(self) -> None:
+        """Wait until nothing is going on."""
+        while self._count:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(future)
+            await future
+
+    @property
+    def count(self) -> int:
+        """How much is going on."""
+        return self._count
+
+
+class Runtime:
+    """The loop, the run queue, the names, the deadlines, the events and the dead letters of one system.
+
+    `grace`: seconds that a cancelled incarnation has to end before it is left behind as a zombie.
+    """
+
+    __slots__ = (
+        "_kept",
+        "activity",
+        "actors",
+        "bus",
+        "deadlines",
+        "dispatcher",
+        "grace",
+        "loop",
+        "office",
+        "running",
+        "zombies",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, bus: EventBus, grace: float) -> None:
+        self.loop, self.bus, self.grace = loop, bus, grace
+        self.dispatcher = Dispatcher(loop)
+        self.deadlines = Deadlines(loop)
+        self.activity = Activity(loop)
+        self.office = DeadLetterOffice(bus)
+        self.actors: dict[str, Recipient] = {}
+        self._kept: set[asyncio.Task[Any]] = set()
+        self.running = True
+        self.zombies = 0
+
+    def find(self, path: str) -> Any:
+        """Who lives at the path, or None."""
+        return self.actors.get(path)
+
+    def register(self, path: str, actor: Recipient) -> None:
+        """Give a path to an actor. Raises `NameTaken`."""
+        if path in self.actors:
+            raise NameTaken(path)
+        self.actors[path] = actor
+
+    def unregister(self, path: str, actor: Recipient) -> None:
+        """Free a path, if it is that actor's."""
+        if self.actors.get(path) is actor:
+            del self.actors[path]
+
+    def undeliverable(self, path: str, envelope: Envelope, reason: str, error: BaseException | None = None) -> None:
+        """A message to that path will not be handled; see `DeadLetterOffice.take`."""
+        self.office.take(path, envelope, reason, error)
+
+    def keep(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run something in a task of its own, with an empty context, and hold on to it until it has ended."""
+        task = self.loop.create_task(work, name=name, context=Variables())
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+        return task
+
+    def close(self) -> None:
+        """The last actor has ended: no more sending, no timer left."""
+        self.running = False
+        self.deadlines.close()
+        self.dispatcher.close()

@@ -1,0 +1,215 @@
+"""The actor system: what an application starts, asks for refs, and stops."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
+
+import anyio
+
+from .bus import EventBus, Subscriber
+from .cell import Cell
+from .context import as_class
+from .dead_letter_office import PATH
+from .dead_letters import DeadLetters
+from .errors import SystemNotRunning
+from .event_log import EventLog
+from .events import Event
+from .handlers import HandlerTable
+from .message import DeadLetter, Message
+from .options import Blueprint, seconds
+from .refs import Ref
+from .root import Root
+from .runtime import Runtime
+from .watchdog import Watchdog
+
+A = TypeVar("A")
+P = ParamSpec("P")
+
+
+class TakesLetters(Protocol):
+    """An actor that may stand in for the dead-letter actor: one with this handler."""
+
+    async def letter(self, letter: DeadLetter, /) -> Any: ...
+
+
+class Observer(Protocol):
+    """What can be told of events: `EventLog`, say."""
+
+    def subscribe(self, bus: EventBus) -> None: ...
+
+
+class ActorSystem:
+    """Actors that live and end together. Use it with `async with`, or `await start()` and `await stop()`, from any
+    task.
+
+    `dead_letters`: the class of the actor at `/dead-letters`. `log`: who is told of events from the beginning; None
+    for nobody. `grace`: seconds that a cancelled actor has before it is left behind as a zombie. `blocked_after`:
+    seconds that a handler may hold the event loop before that is reported; None for no watching.
+
+    Several systems in one process, or on one loop, never see each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        dead_letters: Callable[[], TakesLetters] = DeadLetters,
+        log: Observer | None = EventLog(),  # noqa: B008  # it holds no state but its level
+        grace: float = 1.0,
+        blocked_after: float | None = 1.0,
+    ) -> None:
+        self._letters = as_class(dead_letters)
+        self.bus = EventBus()
+        """Events of this system; see `upright.actors.events`."""
+        if log is not None:
+            log.subscribe(self.bus)
+        self._grace = seconds("grace", grace)
+        self._blocked_after = blocked_after
+        self._runtime: Runtime | None = None
+        self._root: Cell | None = None
+        self._watchdog: Watchdog | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    # -- life
+    # ---------------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Start the root and the dead-letter actor. A system can be started again after it was stopped."""
+        if self._runtime is not None:
+            raise SystemNotRunning("expected a system that is stopped: this one is running already")
+        loop = asyncio.get_running_loop()
+        self._runtime = runtime = Runtime(loop, self.bus, self._grace)
+        self._root = root = Cell(runtime, None, Blueprint("root", Root, shutdown=float("inf")))
+        if self._blocked_after is not None:
+            self._watchdog = Watchdog(runtime.dispatcher, self.bus, self._blocked_after)
+            self._watchdog.start()
+        try:
+            await root.start()
+            await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
+        except BaseException:
+            await self.stop()
+            raise
+        office = runtime.find(PATH)
+        handlers: HandlerTable = self._letters.__handlers__
+        runtime.office.open(office, handlers[self._letters.letter])
+        return self
+
+    async def stop(self) -> None:
+        """End all actors, the youngest first, each in its own time; return when nothing of the system is left. Never
+        half done:
+
+        if the caller is cancelled meanwhile, it still ends, and the cancellation is raised afterwards.
+        """
+        if self._runtime is None:
+            return
+        if self._stopping is None:
+            self._stopping = self._runtime.keep(self._stop(self._runtime), "upright system stop")
+        cancelled: asyncio.CancelledError | None = None
+        stopping = self._stopping
+        with anyio.CancelScope(shield=True):
+            while not stopping.done():
+                try:
+                    await asyncio.wait({stopping})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        stopping.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _stop(self, runtime: Runtime) -> None:
+        root, self._root = self._root, None
+        try:
+            if root is not None:
+                await root.end("the system stops")
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.stop()
+                self._watchdog = None
+            runtime.close()
+            await runtime.dispatcher.closed()
+            self._runtime = self._stopping = None
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- actors
+    # -------------------------------------------------------------------------------------------------------------
+
+    async def spawn(self, name: str, actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
+        """Start an actor at `/name` and return when its `started()` has; the root restarts it when it crashes.
+
+        Raises `NameTaken`, `StartFailed`.
+        """
+        return await self.spawn_from(Blueprint(name, as_class(actor), args, kwargs))
+
+    async def spawn_from(self, blueprint: Blueprint) -> Ref[Any]:
+        """Like `spawn`, with all options of a `Blueprint`."""
+        if self._root is None:
+            raise SystemNotRunning(
+                "expected a running system: enter it with `async with`, or start() it, before spawning"
+            )
+        return await self._root.spawn(blueprint)
+
+    def ref(self, path: str, actor: type[A]) -> Ref[A]:
+        """The ref of the actor at an absolute path;
+
+        it need not live there yet. Raises `WrongClass` if another kind does.
+        """
+        if not path.startswith("/"):
+            raise ValueError(f"expected an absolute path such as /bank/ledger, got {path!r}")
+        if self._root is None:
+            raise SystemNotRunning(
+                "expected a running system: enter it with `async with`, or start() it, before asking for refs"
+            )
+        return self._root.locate(path, actor)
+
+    async def idle(self) -> None:
+        """Wait until no actor has anything to do: nothing waits or runs, no background task, no one-shot timer."""
+        if self._runtime is not None:
+            await self._runtime.activity.idle()
+
+    async def kill(self, ref: Ref[Any]) -> None:
+        """Cancel an actor at once, whatever it does, and wait until that incarnation has ended."""
+        actor = ref.recipient
+        if isinstance(actor, Cell):
+            await actor.kill("killed by hand")
+
+    # -- inspection
+    # -----------------------------------------------------------------------------------------------------------
+
+    def peek(self, ref: Ref[Any], most: int = 10) -> Iterator[Message]:
+        """What waits in an actor's mailbox, the next one first."""
+        actor = ref.recipient
+        return iter(()) if actor is None else actor.mailbox.peek(most)
+
+    def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> None:
+        """Call a function with each event of these classes; without classes, with every event."""
+        self.bus.subscribe(subscriber, *kinds)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Undo `subscribe`."""
+        self.bus.unsubscribe(subscriber)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not been asked to stop."""
+        return self._root is not None
+
+    @property
+    def zombies(self) -> int:
+        """How many incarnations swallowed their cancellation and were left behind."""
+        return self._runtime.zombies if self._runtime is not None else 0
+
+    @property
+    def dead_letters_lost(self) -> int:
+        """How many dead letters the dead-letter actor could not take."""
+        return self._runtime.office.lost if self._runtime is not None else 0
+
+    def __repr__(self) -> str:
+        count = len(self._runtime.actors) if self._runtime is not None else 0
+        return f"<ActorSystem {'running' if self.running else 'stopped'}, {count} actors>"

@@ -1,0 +1,87 @@
+"""An incarnation's own asyncio tasks:
+
+background work, piped results, overlapping handlers. They end with the incarnation.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+from .envelope import TURN, Envelope
+
+Outcome = Callable[[Envelope, BaseException | None], None]
+
+
+class Tasks:
+    """Starts tasks in a context of their own, hears of their end, and cancels what is left.
+
+    `ended` is called, on the loop, with the task's turn and the error that it raised, if any; a cancelled task has
+    none.
+    """
+
+    __slots__ = ("_ended", "_loop", "_running")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ended: Outcome) -> None:
+        self._loop, self._ended = loop, ended
+        self._running: dict[asyncio.Task[Any], tuple[Envelope, object]] = {}
+
+    def start(
+        self, work: Coroutine[Any, Any, Any], turn: Envelope, name: str, inner: object = None
+    ) -> asyncio.Task[Any]:
+        """Run `work` in the turn given. `inner`: an awaitable that `work` holds, closed should `work` never begin."""
+        context = Context()
+        context.run(TURN.set, turn)
+        task = self._loop.create_task(work, name=name, context=context)
+        self._running[task] = (turn, inner)
+        task.add_done_callback(self._done)
+        return task
+
+    def count(self, name: str | None = None) -> int:
+        """How many tasks run; with a handler's name, of that handler."""
+        if name is None:
+            return len(self._running)
+        return sum(turn.handler.name == name for turn, _ in self._running.values())
+
+    def turns(self) -> list[Envelope]:
+        """The turns of all tasks that run."""
+        return [turn for turn, _ in self._running.values()]
+
+    def cancel(self, only: Envelope | None = None) -> None:
+        """Ask all, or those of one turn, to end; `join` waits for them."""
+        for task, (turn, _) in tuple(self._running.items()):
+            if only is None or turn is only:
+                task.cancel()
+
+    def all(self) -> tuple[asyncio.Task[Any], ...]:
+        """The tasks that run."""
+        return tuple(self._running)
+
+    async def join(self) -> None:
+        """Wait until all have ended."""
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+            await asyncio.sleep(0)  # their done callbacks, which empty the table, run in the loop's next turn
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        turn, inner = self._running.pop(task)
+        if inspect.iscoroutine(inner) and inspect.getcoroutinestate(inner) == inspect.CORO_CREATED:
+            inner.close()  # the task was cancelled before its first step: "never awaited" would be noise
+        self._ended(turn, None if task.cancelled() else task.exception())
+
+
+async def deliver(
+    awaitable: Awaitable[Any],
+    succeeded: Callable[[Any], None],
+    failed: Callable[[Exception], None] | None,
+) -> None:
+    """Wait for a piped result and hand it on; without `failed` an error crashes the actor, as its own would."""
+    try:
+        result = await awaitable
+    except Exception as error:
+        if failed is None:
+            raise
+        failed(error)
+    else:
+        succeeded(result)

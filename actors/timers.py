@@ -1,0 +1,128 @@
+"""An incarnation's timers: messages to itself, later or again and again. They end with the incarnation."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .envelope import DONE, MOVED, QUEUED, Envelope, Host
+from .handlers import Handler
+
+
+class Timer:
+    """One timer; `cancel()` ends it, also when its tick already waits in the mailbox."""
+
+    __slots__ = ("_arguments", "_due", "_handle", "_handler", "_period", "_tick", "_timers", "key")
+
+    def __init__(
+        self,
+        timers: "Timers",
+        key: object,
+        delay: float,
+        period: float | None,
+        handler: Handler,
+        arguments: tuple[tuple[Any, ...], dict[str, Any] | None],
+    ) -> None:
+        self.key = key
+        self._timers, self._period, self._handler, self._arguments = timers, period, handler, arguments
+        self._tick: Envelope | None = None
+        self._due = timers.loop.time() + delay
+        self._handle: asyncio.TimerHandle | None = timers.loop.call_at(self._due, self._fire)
+
+    @property
+    def active(self) -> bool:
+        """Whether it will still tick."""
+        return self._handle is not None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it ticks again and again."""
+        return self._period is not None
+
+    def cancel(self) -> None:
+        """End it. A tick that waits in the mailbox is not run any more; cancelling twice does no harm."""
+        self._timers.forget(self)
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._tick is not None and self._tick.phase == QUEUED:
+            self._tick.phase = MOVED
+
+    def _fire(self) -> None:
+        period = self._period
+        if period is None:
+            self._handle = None
+            self._timers.forget(self)
+        else:
+            # At a fixed rate; ticks missed while the loop was blocked are skipped, never made up for in a burst.
+            now = self._timers.loop.time()
+            self._due += period * max(1, math.ceil((now - self._due) / period))
+            self._handle = self._timers.loop.call_at(self._due, self._fire)
+        tick = self._tick
+        if tick is not None and tick.phase == QUEUED:
+            return  # the actor is busy: one waiting tick says all that two would
+        arguments, named = self._arguments
+        self._tick = tick = Envelope(self._handler, arguments, named, self._timers.host)
+        tick.host = self._timers.host
+        self._timers.post(tick)
+
+
+class Timers:
+    """All timers of one incarnation, by key. `pending` counts those that will tick once."""
+
+    __slots__ = ("_changed", "_running", "host", "loop", "post")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        host: Host,
+        post: Callable[[Envelope], None],
+        changed: Callable[[int], None],
+    ) -> None:
+        self.loop, self.host, self.post, self._changed = loop, host, post, changed
+        self._running: dict[object, Timer] = {}
+
+    def start(
+        self,
+        key: object,
+        delay: float,
+        period: float | None,
+        handler: Handler,
+        arguments: tuple[tuple[Any, ...], dict[str, Any] | None],
+    ) -> Timer:
+        """Start a timer;
+
+        one that runs under the same key is cancelled first. Without a key (None) nothing is replaced.
+        """
+        if key is not None:
+            self.cancel(key)
+        timer = Timer(self, key, delay, period, handler, arguments)
+        self._running[timer if key is None else key] = timer
+        if period is None:
+            self._changed(1)
+        return timer
+
+    def cancel(self, key: object) -> bool:
+        """Cancel the timer under that key; False if there is none."""
+        timer = self._running.get(key)
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+    def forget(self, timer: Timer) -> None:
+        """A timer has fired for the last time, or was cancelled."""
+        if self._running.pop(timer if timer.key is None else timer.key, None) is not None and not timer.repeats:
+            self._changed(-1)
+
+    def clear(self) -> None:
+        """The incarnation has ended: cancel all."""
+        for timer in tuple(self._running.values()):
+            timer.cancel()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+
+def is_withdrawn(envelope: Envelope) -> bool:
+    """Whether a queued envelope belongs to a timer that was cancelled in the meantime."""
+    return envelope.phase in (MOVED, DONE)
