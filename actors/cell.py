@@ -17,13 +17,16 @@ from .envelope import IN_HAND, TURN, Envelope
 from .errors import ActorGone, StartFailed
 from .exits import Crashed, Exit, Killed, NoActor, Shutdown
 from .handlers import Handler, HandlerTable
-from .life import Life
+from .life import FATAL, Life
 from .mailbox import Mailbox
 from .options import Blueprint, Bounded
 from .parent import Parent
 from .refs import Ref, check_class
 from .runtime import Runtime
 from .watching import Watch
+
+BRUTAL_GRACE = 5.0
+"""Seconds that a `brutal` actor has when nobody else ended it: brutality is for its parent's stop."""
 
 
 class Cell:
@@ -123,7 +126,7 @@ class Cell:
         actor = self.blueprint.actor
         # `started()` may enter what `stopping()` leaves, such as a task group: these must run in one task.
         solo = actor.stopping is not Actor.stopping
-        lane = Dispatcher(self.runtime.loop, solo=True) if solo else self.runtime.dispatcher
+        lane = Dispatcher(self.runtime.loop, shown=self.runtime.dispatcher) if solo else self.runtime.dispatcher
         starter = turn if turn is not None and turn.phase == IN_HAND else None
         self.life = life = Life(self, number, lane, starter)
         self._halting = False
@@ -132,12 +135,13 @@ class Cell:
         if actor.started is Actor.started and not solo:
             try:
                 life.context.run(life.make)
-            except Exception as error:
+            except FATAL:
+                raise
+            except BaseException as error:
                 life.phase = "over"
                 await self.over(Crashed(error), started=False)
                 raise self._start_failed(error) from error
-            life.up()
-            life.rest(False) if len(life.context) == 0 else lane.push(life)
+            life.made()
             return
         self._ready = ready = self.runtime.loop.create_future()
         lane.push(life)
@@ -171,30 +175,30 @@ class Cell:
             return
         if self._down is None:
             self._down = self.runtime.loop.create_future()
-        self.life.leaving = Killed(why)
-        self.cancel()
-        await self._down
+        down = self._down
+        self.cancel(why)
+        await down
 
     def arm(self) -> None:
         """The time to end runs: cancel after `shutdown` seconds, and after `grace` more leave it behind."""
         if self._ladder is None and not self.gone:
             limit = self.blueprint.shutdown
             if limit == "brutal":
-                limit = 0.0
+                limit = BRUTAL_GRACE
             if limit != math.inf:
                 self._ladder = self.runtime.loop.call_later(limit, self.cancel)
 
-    def cancel(self) -> None:
+    def cancel(self, why: str = "it did not end within its shutdown time") -> None:
         """Cancel what runs, and what runs below; whoever swallows that is left behind."""
         if self._ladder is not None:
             self._ladder.cancel()
         if self.gone:
             return
         for child in reversed(tuple(self.children.values())):
-            child.cancel()
+            child.cancel(f"its parent {self.path} was killed")
         self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon)
         if self.life is not None and self.life.phase != "over" and not self.life.killed:
-            self.life.cancel()
+            self.life.cancel(why)
 
     def _abandon(self) -> None:
         life = self.life
@@ -233,7 +237,7 @@ class Cell:
         if self._down is None:
             self._down = self.runtime.loop.create_future()
         if self.blueprint.shutdown == "brutal":
-            self.cancel()
+            self.cancel("brutal shutdown")
         elif self.blueprint.drains and life.leaving is None:
             self.arm()
             self.mailbox.post(Envelope(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None))
@@ -250,7 +254,6 @@ class Cell:
     async def over(self, exit: Exit, started: bool) -> None:
         """The incarnation has ended; go down, or for good."""
         self.exit = exit
-        self.runtime.activity.add(-1)
         self.mailbox.asleep = False
         life = self.life
         assert life is not None
@@ -268,6 +271,7 @@ class Cell:
             life.refuse_impatient()
             if started and not self._halting and self.parent is not None and self.parent.life is not None:
                 self.parent.life.notice(self.parent.handlers[Parent.child_ended], (self, exit), self)
+        self.runtime.activity.add(-1)
         down, self._down = self._down, None
         if down is not None and not down.done():
             down.set_result(exit)
@@ -317,6 +321,7 @@ class Cell:
             raise error from error.__cause__
         except asyncio.CancelledError:
             child.cancel()
+            _ = self.runtime.keep(child.end("whoever wanted it was cancelled"), f"{child.path} end")
             raise
         return child.self_ref
 

@@ -18,13 +18,13 @@ WIDTH = 1 / 16
 class Deadlines:
     """Ends asks whose time is up with `AskTimedOut`."""
 
-    __slots__ = ("_buckets", "_close", "_loop", "_timers")
+    __slots__ = ("_buckets", "_exact", "_loop", "_timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._buckets: dict[int, dict[Envelope, str]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._close: dict[Envelope, asyncio.TimerHandle] = {}
+        self._exact: dict[Envelope, asyncio.TimerHandle] = {}
 
     def add(self, envelope: Envelope, path: str) -> None:
         """Watch an ask of the actor at `path`."""
@@ -48,19 +48,19 @@ class Deadlines:
         bucket = self._buckets.get(int(envelope.deadline / WIDTH))
         if bucket is not None:
             bucket.pop(envelope, None)
-        elif (timer := self._close.pop(envelope, None)) is not None:
+        elif (timer := self._exact.pop(envelope, None)) is not None:
             timer.cancel()
 
     def close(self) -> None:
         """Cancel every timer; asks that still wait are the caller's to end."""
-        for timer in (*self._timers.values(), *self._close.values()):
+        for timer in (*self._timers.values(), *self._exact.values()):
             timer.cancel()
         self._buckets.clear()
         self._timers.clear()
-        self._close.clear()
+        self._exact.clear()
 
     def __len__(self) -> int:
-        return sum(map(len, self._buckets.values())) + len(self._close)
+        return sum(map(len, self._buckets.values())) + len(self._exact)
 
     def _open(self, number: int) -> None:
         self._timers.pop(number, None)
@@ -68,10 +68,10 @@ class Deadlines:
             self._set_exact(envelope, path)
 
     def _set_exact(self, envelope: Envelope, path: str) -> None:
-        self._close[envelope] = self._loop.call_at(envelope.deadline, self._expire, envelope, path)
+        self._exact[envelope] = self._loop.call_at(envelope.deadline, self._expire, envelope, path)
 
     def _expire(self, envelope: Envelope, path: str) -> None:
-        self._close.pop(envelope, None)
+        self._exact.pop(envelope, None)
         envelope.fail(timed_out(envelope, path))
 
 

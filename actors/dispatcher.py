@@ -43,10 +43,11 @@ class Job(Protocol):
 class Dispatcher:
     """A queue of ready jobs and the carriers that serve it."""
 
-    __slots__ = ("_carriers", "_closing", "_loop", "_ready", "_server", "_solo", "_waiter", "now")
+    __slots__ = ("_carriers", "_closing", "_loop", "_ready", "_server", "_shown", "_solo", "_waiter", "now")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, solo: bool = False) -> None:
-        self._loop, self._solo = loop, solo
+    def __init__(self, loop: asyncio.AbstractEventLoop, shown: "Dispatcher | None" = None) -> None:
+        self._loop, self._solo = loop, shown is not None
+        self._shown = self if shown is None else shown
         self._ready: deque[Job] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._carriers: set[asyncio.Task[None]] = set()
@@ -118,12 +119,12 @@ class Dispatcher:
                 left, until = SLICE, clock() + STINT
                 continue
             job = ready.popleft()
-            self.now = job
+            self._shown.now = job
             steps = job.activate()
             try:
                 awaited = job.context.run(steps.send, None)
             except StopIteration as end:
-                self.now = None
+                self._shown.now = None
                 left -= 1
                 if end.value or not left or (not left & 7 and clock() > until):
                     left, until = SLICE, clock() + STINT
@@ -146,7 +147,7 @@ class Dispatcher:
             task.set_name(job.path)
         try:
             while True:
-                self.now, job.carrier = None, task
+                self._shown.now, job.carrier = None, task
                 resume: Callable[[Any], Any] = steps.send
                 value: Any
                 try:
@@ -156,12 +157,12 @@ class Dispatcher:
                     raise
                 except BaseException as error:
                     resume, value = steps.throw, error
-                self.now, job.carrier = job, None
+                self._shown.now, job.carrier = job, None
                 awaited = run(resume, value)
         except StopIteration:
             return
         finally:
-            self.now = job.carrier = job.stack = None
+            self._shown.now = job.carrier = job.stack = None
             if task is not None:
                 task.set_name(name)
                 while task.cancelling():  # what was cancelled was the handler, and it has ended

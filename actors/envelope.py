@@ -49,6 +49,7 @@ class Envelope(msgspec.Struct, eq=False):
     fail_fast: bool = False
     host: Host | None = None
     phase: int = QUEUED
+    own: bool = False
 
     def message(self) -> Message:
         """What was said, as a value that may be kept."""

@@ -91,7 +91,7 @@ class ZombieDetached(Event, frozen=True):
 
 
 class LoopBlocked(Event, frozen=True):
-    """A handler has held the event loop for `blocked_s` seconds. Emitted from the watchdog's thread, while it lasts."""
+    """The loop has not turned for `blocked_s` seconds. Emitted from the watchdog's thread, while it lasts."""
 
     name: ClassVar[str] = "loop.blocked"
     handler: str

@@ -6,12 +6,12 @@ watches, the stash and the notices that were meant for it. So nothing of an old 
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, DETACHED, IN_HAND, Envelope
+from .envelope import BESIDE, DETACHED, DONE, IN_HAND, Envelope
 from .errors import ActorGone, ActorRestarting
 from .events import ActorCrashed
 from .exits import Crashed, Exit, Killed, is_clean
@@ -148,9 +148,8 @@ class Incarnation:
 
     def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None:
         """A piped result: a message that the bound of the mailbox does not hold back."""
-        envelope = Envelope(handler, args, None, self)
-        envelope.host = self
-        self.cell.mailbox.post(envelope)
+        if self.phase != OVER and not self.detached:
+            self.cell.mailbox.post(Envelope(handler, args, None, self, own=True))
 
     def run_beside(self, work: Coroutine[Any, Any, Any], name: str, inner: object) -> asyncio.Task[Any]:
         """Run a coroutine as a task of this incarnation."""
@@ -176,10 +175,10 @@ class Incarnation:
         self.control.append((Envelope(handler, args, None, None), token))
         self.attend_soon()
 
-    def withdraw(self, tokens: set[object]) -> None:
+    def withdraw(self, matches: Callable[[object], bool]) -> None:
         """Take back notices that were not handled yet."""
         if self.control:
-            self.control = deque(entry for entry in self.control if entry[1] not in tokens)
+            self.control = deque(entry for entry in self.control if not matches(entry[1]))
 
     def leave(self, exit: Exit) -> None:
         """End after the message in hand; the first reason given counts. The time to do so runs from now."""
@@ -196,20 +195,31 @@ class Incarnation:
     # -- forced ends
     # ----------------------------------------------------------------------------------------------------------
 
-    def cancel(self) -> None:
+    def cancel(self, why: str) -> None:
         """Cancel whatever runs.
 
         `stopping()` is not called any more: what was entered is left by `finally` and `async with`.
         """
         self.killed = True
-        if self.leaving is None:
-            self.leaving = Killed()
+        if self.leaving is None or is_clean(self.leaving):
+            self.leaving = Killed(why)
         if self._tasks is not None:
             self._tasks.cancel()
         if self.carrier is not None:
             self.carrier.cancel()
         else:
             self.attend_soon()
+            # It may be its own handler that kills it and then waits.
+            self.runtime.loop.call_soon(self.cancel_carrier)
+
+    def cancel_carrier(self) -> None:
+        """Cancel a handler that has begun to wait only after the actor was killed."""
+        if self.carrier is not None and self.phase != OVER and not self.detached:
+            self.carrier.cancel()
+
+    def death(self) -> Exit:
+        """The exit of an incarnation that was cancelled."""
+        return self.leaving if isinstance(self.leaving, Killed) else Killed()
 
     def detach(self) -> None:
         """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
@@ -219,7 +229,7 @@ class Incarnation:
         turns = [self.turn, self.beside, *tasks]
         for turn in turns:
             if turn is not None:
-                if turn.phase == IN_HAND:
+                if turn.phase == IN_HAND and turn.handler not in (STARTED, STOPPED):
                     self.runtime.undeliverable(self.path, turn, "killed")
                 turn.phase = DETACHED
         self.attention = True
@@ -234,6 +244,9 @@ class Incarnation:
         self.runtime.activity.add(-1)
         if turn is not self.beside:
             self.overlapping -= 1
+            if turn.phase == IN_HAND:  # cancelled before its first step
+                turn.phase = DONE
+                self.runtime.undeliverable(self.path, turn, "killed")
             if self.gated:
                 self.gated = False
                 self.lane.push(self)  # type: ignore[arg-type]  # a Life is an Incarnation that can be activated
@@ -258,7 +271,7 @@ class Incarnation:
             self._watches.clear()
         self.control = None
         self.unstash()
-        self.cell.mailbox.purge(self)
+        self.cell.mailbox.purge()
 
     def refuse_impatient(self) -> None:
         """End the asks that wait here but chose not to wait through a restart."""

@@ -13,7 +13,7 @@ from .context import Context
 from .envelope import DONE, IN_HAND, MOVED, QUEUED, TURN, Envelope
 from .errors import Refuse
 from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
-from .exits import Crashed, Exit, Killed, is_clean
+from .exits import Crashed, Exit, is_clean
 from .incarnation import OVER, RUNNING, STARTED, STARTING, STOPPED, STOPPING, Incarnation, outcome
 
 BUDGET = 256
@@ -51,6 +51,8 @@ class Life(Incarnation):
         TURN.set(turn)
         limit = self.cell.blueprint.start_timeout
         try:
+            if self.killed:
+                raise asyncio.CancelledError("killed before it started")
             self.make()
             async with asyncio.timeout(None if limit == float("inf") else limit):
                 await self.instance.started()
@@ -58,7 +60,7 @@ class Life(Incarnation):
             raise
         except BaseException as error:
             if not self.detached:
-                await self.finish(Killed() if self.killed else Crashed(error), started=False)
+                await self.finish(self.death() if self.killed else Crashed(error), started=False)
             return False
         finally:
             turn.phase = max(turn.phase, DONE)
@@ -70,6 +72,20 @@ class Life(Incarnation):
             self.lane.push(self)
             return False
         return await self.serve()
+
+    def made(self) -> None:
+        """The instance is there and has no `started()` to run.
+
+        This runs in the spawner's context, so it sets no variable.
+        """
+        self.context = Variables()
+        self.up()
+        mailbox = self.cell.mailbox
+        if mailbox.queue or self.leaving is not None:
+            self.lane.push(self)
+        else:
+            mailbox.asleep = True
+            self.runtime.activity.add(-1)
 
     def up(self) -> None:
         """`started()` has returned."""
@@ -140,7 +156,7 @@ class Life(Incarnation):
         self.turn = None
         TURN.set(None)  # or the last message would stay in memory with its arguments
         mailbox = self.cell.mailbox
-        if mailbox.queue or self.attention:
+        if mailbox.queue or self.control or self.leaving is not None or self.detached:
             self.lane.push(self)
             return exhausted
         mailbox.asleep = True
@@ -157,6 +173,8 @@ class Life(Incarnation):
             return False
         if self.overlapping and (control or (queue and self.must_wait(queue[0]))):
             self.gated = True
+            self.turn = None
+            TURN.set(None)
             return False
         if control:
             # In front of everything, one at a time; in the mailbox only for the instant until it is taken below.
@@ -211,12 +229,12 @@ class Life(Incarnation):
                 runtime.undeliverable(path, envelope, "rejected", error)
             return None
         if self.detached:
-            return Killed()
+            return self.death()
         reason = "killed" if self.killed and isinstance(error, asyncio.CancelledError) else "crashed"
         if not moved:
             runtime.undeliverable(path, envelope, reason, error if reason == "crashed" else None)
-        if reason == "killed" or (self.leaving is not None and isinstance(error, asyncio.CancelledError)):
-            return Killed()
+        if reason == "killed":
+            return self.death()
         if runtime.bus.wants(ActorCrashed):
             kind = self.cell.blueprint.actor.__name__
             runtime.bus.emit(ActorCrashed(path, kind, self.number, envelope.handler.name, error))
@@ -228,11 +246,9 @@ class Life(Incarnation):
         self.turn = turn = Envelope(STOPPED, (), None, None, host=self, phase=IN_HAND)
         TURN.set(turn)
         self.cell.arm()
+        self.cancel_tasks(background_only=is_clean(exit) and not self.killed)
         try:
-            if self._tasks is not None:
-                self._tasks.cancel(self.beside if is_clean(exit) else None)
-                await self._tasks.join()
-            await self.cell.end_children()
+            await self.end_dependants()
             if started and not self.killed:
                 await self.instance.stopping(exit)
         except FATAL:
@@ -241,17 +257,29 @@ class Life(Incarnation):
             if not self.killed:
                 self.hook_failed("stopping", error)
                 exit = outcome(exit, error)
+            self.cancel_tasks()
+            await self.end_dependants()  # again: the wait for them may be what was cancelled
         if self.detached:
             return
-        await self.cell.end_children()  # again: the wait for them may be what was cancelled
         turn.phase = DONE
         if self.killed and is_clean(exit):
-            exit = Killed()
+            exit = self.death()
         self.phase = OVER
         self.clear()
         if self.lane is not self.runtime.dispatcher:
             self.lane.close()
         await self.cell.over(exit, started)
+
+    def cancel_tasks(self, background_only: bool = False) -> None:
+        """Ask the tasks to end; handlers that overlap may finish where the end is a clean one."""
+        if self._tasks is not None and not (background_only and self.beside is None):
+            self._tasks.cancel(self.beside if background_only else None)
+
+    async def end_dependants(self) -> None:
+        """Wait until the tasks and the children have ended."""
+        if self._tasks is not None:
+            await self._tasks.join()
+        await self.cell.end_children()
 
     def expired(self, envelope: Envelope) -> bool:
         """Whether nobody waits for this ask any more."""

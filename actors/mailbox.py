@@ -89,10 +89,10 @@ class Mailbox:
         if items and self.asleep:
             self._wake()
 
-    def purge(self, host: object) -> None:
+    def purge(self) -> None:
         """Forget what an old incarnation had sent to itself: ticks and piped results must not reach the next one."""
-        if any(envelope.host is host for envelope in self.queue):
-            kept = [envelope for envelope in self.queue if envelope.host is not host]
+        if any(envelope.own for envelope in self.queue):
+            kept = [envelope for envelope in self.queue if not envelope.own]
             self.queue.clear()
             self.queue.extend(kept)
 

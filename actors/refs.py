@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from .deadlines import Deadlines, timed_out
-from .envelope import DETACHED, DONE, IN_HAND, MOVED, TURN, Envelope
+from .envelope import DETACHED, DONE, IN_HAND, MOVED, TURN, Envelope, Host
 from .errors import (
     ActorGone,
     ActorRestarting,
@@ -100,7 +100,10 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        envelope = self._envelope(recipient, handler, args, kwargs)
+        turn = TURN.get()
+        sender = None if turn is None else sender_in(turn)
+        table = handlers_of(self._actor) if recipient is None else recipient.handlers
+        envelope = Envelope(table[handler], args, kwargs or None, sender)
         if recipient is None:
             self._directory.undeliverable(self.path, envelope, "no_actor")
         elif not recipient.mailbox.put_nowait(envelope):
@@ -126,7 +129,10 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        envelope = self._envelope(recipient, handler, args, kwargs)
+        turn = TURN.get()
+        sender = None if turn is None else sender_in(turn)
+        table = handlers_of(self._actor) if recipient is None else recipient.handlers
+        envelope = Envelope(table[handler], args, kwargs or None, sender)
         if recipient is None:
             return False
         if recipient.mailbox.put_nowait(envelope):
@@ -148,11 +154,13 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        envelope = self._envelope(recipient, handler, args, kwargs)
+        turn = TURN.get()
+        sender = None if turn is None else sender_in(turn)
+        table = handlers_of(self._actor) if recipient is None else recipient.handlers
+        envelope = Envelope(table[handler], args, kwargs or None, sender)
         directory = self._directory
         now = directory.loop.time()
         envelope.deadline = now + (ASK_WITHIN if self._within is None else self._within)
-        turn = TURN.get()
         if turn is not None and turn.phase == IN_HAND:
             envelope.caller = turn
             envelope.deadline = min(envelope.deadline, turn.deadline)
@@ -174,6 +182,8 @@ class Ref(Generic[A_co]):
             return result
         finally:
             directory.deadlines.discard(envelope)
+            if not reply.done():
+                reply.cancel()  # withdrawn: cancelled while it waited for room, or refused
 
     async def ended(self) -> Exit:
         """Wait until the actor has ended for good, and return why; at once when nobody lives there.
@@ -223,17 +233,6 @@ class Ref(Generic[A_co]):
             check_class(found, self._actor)
             self._found = found
         return found
-
-    def _envelope(self, recipient: Recipient | None, handler: Any, args: Any, kwargs: Any) -> Envelope:
-        turn = TURN.get()
-        if turn is None:
-            sender = None
-        elif turn.phase == DETACHED:
-            raise Detached(f"this incarnation swallowed its cancellation and may not send any more (to {self.path})")
-        else:
-            sender = turn.host if turn.phase != DONE else None
-        found = handlers_of(self._actor)[handler] if recipient is None else recipient.handlers[handler]
-        return Envelope(found, args, kwargs or None, sender)
 
     async def _tell_when_full(self, recipient: Recipient, envelope: Envelope) -> None:
         mailbox, turn = recipient.mailbox, TURN.get()
@@ -294,8 +293,16 @@ def check_class(found: Recipient, actor: type[Any]) -> None:
 
 def handlers_of(actor: type[Any]) -> HandlerTable:
     """The table of handlers that a class was given when it was made."""
-    table: HandlerTable = actor.__handlers__
-    return table
+    table: HandlerTable | None = getattr(actor, "__handlers__", None)
+    return HandlerTable(actor) if table is None else table
+
+
+def sender_in(turn: Envelope) -> Host | None:
+    """The incarnation that sends in this turn; None once the turn is done. Raises `Detached` in a zombie's."""
+    if turn.phase == DETACHED:
+        path = turn.host.path if turn.host is not None else "an actor"
+        raise Detached(f"{path} swallowed its cancellation and was left behind; it may not send any more")
+    return turn.host if turn.phase != DONE else None
 
 
 def refuse_cycle(turn: Envelope, recipient: Recipient) -> None:

@@ -59,11 +59,15 @@ class ActorSystem:
         blocked_after: float | None = 1.0,
     ) -> None:
         self._letters = as_class(dead_letters)
+        if not hasattr(self._letters, "letter"):
+            raise TypeError(f"expected {self._letters.__name__} to have an async method letter(self, letter)")
         self.bus = EventBus()
         """Events of this system; see `upright.actors.events`."""
         if log is not None:
             log.subscribe(self.bus)
         self._grace = seconds("grace", grace)
+        if blocked_after is not None and not blocked_after > 0:
+            raise ValueError(f"expected blocked_after to be more than 0 seconds or None, got {blocked_after!r}")
         self._blocked_after = blocked_after
         self._runtime: Runtime | None = None
         self._root: Cell | None = None
@@ -81,7 +85,7 @@ class ActorSystem:
         self._runtime = runtime = Runtime(loop, self.bus, self._grace)
         self._root = root = Cell(runtime, None, Blueprint("root", Root, shutdown=float("inf")))
         if self._blocked_after is not None:
-            self._watchdog = Watchdog(runtime.dispatcher, self.bus, self._blocked_after)
+            self._watchdog = Watchdog(runtime, self._blocked_after)
             self._watchdog.start()
         try:
             await root.start()

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .envelope import DONE, MOVED, QUEUED, Envelope, Host
+from .envelope import MOVED, QUEUED, Envelope, Host
 from .handlers import Handler
 
 
@@ -62,8 +62,7 @@ class Timer:
         if tick is not None and tick.phase == QUEUED:
             return  # the actor is busy: one waiting tick says all that two would
         arguments, named = self._arguments
-        self._tick = tick = Envelope(self._handler, arguments, named, self._timers.host)
-        tick.host = self._timers.host
+        self._tick = tick = Envelope(self._handler, arguments, named, self._timers.host, own=True)
         self._timers.post(tick)
 
 
@@ -121,8 +120,3 @@ class Timers:
 
     def __len__(self) -> int:
         return len(self._running)
-
-
-def is_withdrawn(envelope: Envelope) -> bool:
-    """Whether a queued envelope belongs to a timer that was cancelled in the meantime."""
-    return envelope.phase in (MOVED, DONE)

@@ -1,58 +1,73 @@
-"""The watchdog: a thread that sees when a handler holds up the event loop, and says where, while it lasts."""
+"""The watchdog: a thread that sees when something holds up the event loop, and says where, while it lasts."""
 
 import sys
 import threading
 import time
 import traceback
 
-from .bus import EventBus
-from .dispatcher import Dispatcher, Job
+from .dispatcher import Job
 from .events import LoopBlocked
 from .incarnation import Incarnation
+from .runtime import Runtime
 
 
 class Watchdog:
-    """Looks a few times per `limit` whether the same handler still runs, without having waited once.
+    """Asks the loop for a sign of life a few times per `limit`, as long as any actor has something to do.
 
-    It costs the loop nothing: it reads what the dispatchers note anyway. The event is emitted from this thread, since
-    a blocked loop could not; one for each time that a handler blocks, not one per look.
+    The event is emitted from this thread, since a blocked loop could not; one for each time that the loop is held up,
+    not one per look. An idle system is not disturbed.
     """
 
-    def __init__(self, dispatcher: Dispatcher, bus: EventBus, limit: float) -> None:
-        if not limit > 0:
-            raise ValueError(f"expected blocked_after to be more than 0 seconds, got {limit!r}")
-        self._dispatcher, self._bus, self._limit = dispatcher, bus, limit
+    def __init__(self, runtime: Runtime, limit: float) -> None:
+        self._runtime, self._limit = runtime, limit
         self._stop = threading.Event()
         self._loop_thread = threading.get_ident()
         self._thread = threading.Thread(target=self._watch, name="upright watchdog", daemon=True)
+        self._answered = 0
 
     def start(self) -> None:
         """Start to watch the thread that calls this."""
-        self._loop_thread = threading.get_ident()
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread and wait for it."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
 
     def _watch(self) -> None:
-        seen: object = None
-        since, told = time.monotonic(), False
+        asked, since, told = 0, time.monotonic(), False
         while not self._stop.wait(self._limit / 4):
-            job: Job | Incarnation | None = self._dispatcher.now
-            turn = job.turn if isinstance(job, Incarnation) else None
             now = time.monotonic()
-            if turn is None or turn is not seen:
-                seen, since, told = turn, now, False
+            if self._answered == asked:
+                if self._runtime.activity.count:
+                    asked, since, told = asked + 1, now, False
+                    self._ask(asked)
             elif not told and now - since >= self._limit:
                 told = True
-                handler = turn.handler.name
-                self._bus.emit(LoopBlocked(job.path if job is not None else "", handler, now - since, self._stack()))
+                self._report(now - since)
 
-    def _stack(self) -> str:
+    def _ask(self, number: int) -> None:
+        try:
+            self._runtime.loop.call_soon_threadsafe(self._answer, number)
+        except RuntimeError:  # the loop was closed without stopping the system
+            self._stop.set()
+
+    def _answer(self, number: int) -> None:
+        self._answered = number
+
+    def _report(self, blocked: float) -> None:
+        job: Job | Incarnation | None = self._runtime.dispatcher.now
+        turn = job.turn if isinstance(job, Incarnation) else None
+        path = job.path if job is not None else ""
+        stack = self._stack()
+        if stack is not None:
+            handler = turn.handler.name if turn is not None else ""
+            self._runtime.bus.emit(LoopBlocked(path, handler, blocked, stack))
+
+    def _stack(self) -> str | None:
+        """Where the thread of the loop stands, innermost last; None if it has ended."""
         frame = sys._current_frames().get(self._loop_thread)
         if frame is None:
-            return ""
-        return "".join(traceback.StackSummary.extract(traceback.walk_stack(frame)).format()[::-1])
+            return None
+        frames = list(traceback.walk_stack(frame))[::-1]
+        return "".join(traceback.StackSummary.extract(iter(frames)).format())

@@ -5,7 +5,7 @@ no links (Erlang's two-way, fatal kind): what they are for, supervision does, an
 `ctx.stop()` do in two visible lines.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ class Watcher(Protocol):
 
     def notice(self, handler: Handler, args: tuple[Any, ...], token: object) -> None: ...
 
-    def withdraw(self, tokens: set[object]) -> None: ...
+    def withdraw(self, matches: Callable[[object], bool]) -> None: ...
 
 
 class Watched(Protocol):
@@ -40,15 +40,15 @@ class Watched(Protocol):
 class Watch:
     """One watch: who is told, by which handler, of whose end."""
 
-    __slots__ = ("handler", "ref", "target", "watcher")
+    __slots__ = ("_watches", "handler", "ref", "target")
 
-    def __init__(self, watcher: Watcher, ref: Ref[Any], handler: Handler, target: Watched | None) -> None:
-        self.watcher, self.ref, self.handler, self.target = watcher, ref, handler, target
+    def __init__(self, watches: "Watches", ref: Ref[Any], handler: Handler, target: Watched | None) -> None:
+        self._watches, self.ref, self.handler, self.target = watches, ref, handler, target
 
     def down(self, reason: Exit) -> None:
         """Tell the watcher, once."""
         self.target = None
-        self.watcher.notice(self.handler, (Down(self.ref, reason),), self)
+        self._watches.fire(self, Down(self.ref, reason))
 
     def cancel(self) -> None:
         """Leave nothing behind at the watched actor."""
@@ -58,38 +58,42 @@ class Watch:
 
 
 class Watches:
-    """The watches of one incarnation."""
+    """The watches of one incarnation, by the path of who is watched."""
 
     __slots__ = ("_made", "_watcher")
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._made: list[Watch] = []
+        self._made: dict[str, list[Watch]] = {}
 
     def add(self, ref: Ref[Any], handler: Handler) -> None:
         """Watch; an actor that is gone already answers at once."""
-        self._made = [watch for watch in self._made if watch.target is not None or watch.ref == ref]
         target: Any = ref.recipient
-        watch = Watch(self._watcher, ref, handler, target)
-        self._made.append(watch)
+        watch = Watch(self, ref, handler, target)
         if target is None:
             watch.down(NoActor())
         else:
+            self._made.setdefault(ref.path, []).append(watch)
             target.watchers[watch] = None
 
     def remove(self, ref: Ref[Any]) -> None:
         """Undo every watch of that ref, and withdraw a notice that is already waiting."""
-        gone = [watch for watch in self._made if watch.ref == ref]
-        self._made = [watch for watch in self._made if watch.ref != ref]
-        for watch in gone:
+        for watch in self._made.pop(ref.path, ()):
             watch.cancel()
-        self._watcher.withdraw(set(gone))
+        self._watcher.withdraw(lambda token: isinstance(token, Watch) and token.ref == ref)
+
+    def fire(self, watch: Watch, down: Down) -> None:
+        """Tell the watcher, and forget the watch."""
+        made = self._made.get(watch.ref.path)
+        if made is not None and watch in made:
+            made.remove(watch)
+            if not made:
+                del self._made[watch.ref.path]
+        self._watcher.notice(watch.handler, (down,), watch)
 
     def clear(self) -> None:
         """The incarnation has ended: undo all."""
-        for watch in self._made:
-            watch.cancel()
+        for watches in self._made.values():
+            for watch in watches:
+                watch.cancel()
         self._made.clear()
-
-
-WatchHandler = Callable[[Any, Down], Awaitable[Any]]
