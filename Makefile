@@ -18,13 +18,14 @@ PROGRAMS := $(sort $(dir $(wildcard examples/*/*.py examples/*.py benchmarks/*.p
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test check lint types house bench format view clean
+.PHONY: help demo test check lint types house bench docs format view clean
 
 help:
 	@echo "make demo    run the demo (FILE=... to give it another input)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, floors, packaging, contract programs, docs examples"
 	@echo "make bench   run the benchmarks beside their peers (BENCH=... for one)"
+	@echo "make docs    write the API reference from the docstrings"
 	@echo "make format  sort imports and lay out the code"
 	@echo "make clean   remove all that was made here"
 
@@ -53,6 +54,9 @@ house: $(VENV)/.check
 
 bench: $(VENV)/.bench
 	@set -e; for bench in $(BENCH); do echo "== $$bench"; $(BIN)/python "$$bench"; done
+
+docs: $(VENV)/.test
+	$(BIN)/python docs/make_reference.py
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix .

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from .actor import Actor
 from .dead_letter_office import letter
-from .envelope import IN_HAND, TURN, Envelope
-from .events import ActorStopped, HookFailed
+from .envelope import DETACHED, IN_HAND, TURN, Envelope
+from .events import ActorStopped, HookFailed, ZombieDetached
 from .exits import Exit, Killed
 from .handlers import Handler, HandlerTable
 from .incarnation import Incarnation
@@ -24,6 +24,7 @@ class Mortal(Protocol):
 
     burying: bool
     exit: Exit
+    hook: asyncio.Task[Any] | None
 
     @property
     def path(self) -> str: ...
@@ -81,37 +82,61 @@ async def ask_hook(actor: Mortal, life: Incarnation, letters: list[DeadLetter]) 
     turn = Envelope(Handler("undelivered", life.instance.undelivered), (), None, None, host=life, phase=IN_HAND)
     limit = actor.blueprint.shutdown
     task = actor.runtime.keep(_show(turn, life.instance, letters), f"{actor.path} undelivered")
-    await asyncio.wait({task}, timeout=0.0 if limit == "brutal" else None if limit == math.inf else limit)
+    actor.hook = task
+    await asyncio.wait({task}, timeout=None if limit == "brutal" or limit == math.inf else limit)
     if not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=actor.runtime.grace)
+    actor.hook = None
+    if not task.done():
+        turn.phase = DETACHED
+        actor.runtime.zombies += 1
+        if actor.runtime.bus.wants(ZombieDetached):
+            kind, stack = actor.blueprint.actor.__name__, stack_text(frames_of(task.get_coro()))
+            actor.runtime.bus.emit(ZombieDetached(actor.path, kind, life.number, stack))
     failure: BaseException = TimeoutError("it did not return within the actor's shutdown time")
     if task.done() and not task.cancelled():
         error = task.exception()
         if error is None:
-            kept = task.result()
-            return letters if kept is None else list(kept)
+            kept: list[DeadLetter] = task.result()
+            return kept
         failure = error
     if actor.runtime.bus.wants(HookFailed):
         actor.runtime.bus.emit(HookFailed(actor.path, actor.blueprint.actor.__name__, "undelivered", failure))
     return letters
 
 
-async def _show(turn: Envelope, instance: Any, letters: list[DeadLetter]) -> Any:
+async def _show(turn: Envelope, instance: Any, letters: list[DeadLetter]) -> list[DeadLetter]:
     TURN.set(turn)
-    return await instance.undelivered(letters)
+    kept = await instance.undelivered(tuple(letters))
+    if kept is None:
+        return letters
+    kept = list(kept)
+    strangers = [type(item).__name__ for item in kept if not isinstance(item, DeadLetter)]
+    if strangers:
+        raise TypeError(f"expected undelivered to return dead letters or None, got {', '.join(strangers)} among them")
+    return kept
 
 
 def post_mortem(life: Incarnation) -> str:
-    """Where an incarnation's code stands, innermost last, without local variables."""
+    """Where an incarnation's code stands: the handler first, then its tasks, each innermost last."""
+    frames = frames_of(life.stack)
+    for task in life.tasks.all():
+        frames += frames_of(task.get_coro())
+    return stack_text(frames)
+
+
+def stack_text(frames: list[FrameType]) -> str:
+    """Frames as a traceback prints them, without local variables."""
+    return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
+
+
+def frames_of(step: Any) -> list[FrameType]:
+    """The frames of a suspended coroutine, outermost first. (`Task.get_stack` gives only one of them.)"""
     frames: list[FrameType] = []
-    step: Any = life.stack
     while step is not None and len(frames) < 100:
         frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None) or getattr(step, "ag_frame", None)
         if frame is not None:
             frames.append(frame)
         step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None) or getattr(step, "ag_await", None)
-    for task in life.tasks.all():
-        frames.extend(task.get_stack())
-    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
-    return "".join(summary.format())
+    return frames

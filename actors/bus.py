@@ -50,7 +50,9 @@ class EventBus:
         for subscriber in self._listeners(type(event)):
             try:
                 subscriber(event)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # also a CancelledError: it is the subscriber's, not the emitting actor's
                 self.unsubscribe(subscriber)
                 self.emit(SubscriberRemoved(event.path, getattr(subscriber, "__qualname__", repr(subscriber)), error))
 

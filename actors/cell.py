@@ -19,6 +19,7 @@ from .exits import Crashed, Exit, Killed, NoActor, Shutdown
 from .handlers import Handler, HandlerTable
 from .life import FATAL, Life
 from .mailbox import Mailbox
+from .message import told
 from .options import Blueprint, Bounded
 from .parent import Parent
 from .refs import Ref, check_class
@@ -33,8 +34,8 @@ class Cell:
     """One actor of a system. Its states: starting, running, stopping, restarting (down, its parent decides), ended."""
 
     __slots__ = (
-        "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "blueprint", "burying", "children", "exit",
-        "gone", "handlers", "interface", "life", "mailbox", "parent", "path", "runtime", "watchers",
+        "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "blueprint", "burying", "hook", "children",
+        "exit", "gone", "handlers", "interface", "life", "mailbox", "parent", "path", "runtime", "watchers",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, parent: "Cell | None", blueprint: Blueprint) -> None:
@@ -53,6 +54,7 @@ class Cell:
         self.life: Life | None = None
         self.exit: Exit = NoActor()
         self.gone = self.burying = False
+        self.hook: asyncio.Task[Any] | None = None
         self._halting = False
         self._self_ref: Ref[Any] | None = None
         self._ready: asyncio.Future[None] | None = None
@@ -84,12 +86,21 @@ class Cell:
         """What it is doing, in a word."""
         if self.gone:
             return "ended"
-        return "restarting" if self.life is None or self.life.phase == "over" else self.life.phase
+        life = self.life
+        if life is None:
+            return "starting"
+        again = life.phase == "over" or (life.phase == "starting" and life.number > 1)
+        return "restarting" if again else life.phase
 
     @property
     def incarnation(self) -> int:
         """The number of its incarnation, from 1; 0 before the first."""
         return self.life.number if self.life is not None else 0
+
+    @property
+    def in_hand(self) -> Envelope | None:
+        """The turn that it is in, ordinary handlers only."""
+        return self.life.turn if self.life is not None else None
 
     @property
     def ended(self) -> "asyncio.Future[Exit]":
@@ -129,6 +140,8 @@ class Cell:
         lane = Dispatcher(self.runtime.loop, shown=self.runtime.dispatcher) if solo else self.runtime.dispatcher
         starter = turn if turn is not None and turn.phase == IN_HAND else None
         self.life = life = Life(self, number, lane, starter)
+        if solo:
+            lane.owner = life
         self._halting = False
         self.runtime.activity.add(1)
         self.mailbox.asleep = False
@@ -138,8 +151,8 @@ class Cell:
             except FATAL:
                 raise
             except BaseException as error:
-                life.phase = "over"
-                await self.over(Crashed(error), started=False)
+                ending = self.runtime.keep(life.finish(Crashed(error), started=False), f"{self.path} failed start")
+                await asyncio.wait({ending})
                 raise self._start_failed(error) from error
             life.made()
             return
@@ -159,7 +172,7 @@ class Cell:
 
     def _start_failed(self, error: BaseException) -> StartFailed:
         self.tell(events.ActorStartFailed, self.kind, self.incarnation, error)
-        return StartFailed(self.path, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        return StartFailed(self.path, told(error))
 
     async def restart(self) -> None:
         """Begin the next incarnation of an actor that is down; for a parent that judges. Raises `StartFailed`."""
@@ -171,13 +184,15 @@ class Cell:
 
     async def kill(self, why: str) -> None:
         """Cancel the incarnation at once and wait for its end; its parent hears of it."""
+        if self.hook is not None:
+            self.hook.cancel()
         if self.gone or self.life is None or self.life.phase == "over":
             return
         if self._down is None:
             self._down = self.runtime.loop.create_future()
         down = self._down
         self.cancel(why)
-        await down
+        await asyncio.wait({down})  # not the future itself: a waiter that is cancelled would cancel it for all
 
     def arm(self) -> None:
         """The time to end runs: cancel after `shutdown` seconds, and after `grace` more leave it behind."""
@@ -186,17 +201,19 @@ class Cell:
             if limit == "brutal":
                 limit = BRUTAL_GRACE
             if limit != math.inf:
-                self._ladder = self.runtime.loop.call_later(limit, self.cancel)
+                self._ladder = self.runtime.loop.call_later(limit, self.cancel, context=self.runtime.plain)
 
     def cancel(self, why: str = "it did not end within its shutdown time") -> None:
         """Cancel what runs, and what runs below; whoever swallows that is left behind."""
-        if self._ladder is not None:
-            self._ladder.cancel()
-        if self.gone:
+        if self.hook is not None:
+            self.hook.cancel()
+        if self.gone or (self.life is not None and self.life.killed):
             return
         for child in reversed(tuple(self.children.values())):
             child.cancel(f"its parent {self.path} was killed")
-        self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon)
+        if self._ladder is not None:
+            self._ladder.cancel()
+        self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon, context=self.runtime.plain)
         if self.life is not None and self.life.phase != "over" and not self.life.killed:
             self.life.cancel(why)
 
@@ -205,7 +222,7 @@ class Cell:
         if self.gone or life is None:
             return
         if self.children:  # they end within their own grace; the wait for them is no swallowing
-            self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon)
+            self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon, context=self.runtime.plain)
             return
         if life.phase == "over":
             return
@@ -223,7 +240,8 @@ class Cell:
         await self.halt(why)
         if not self.gone and self._judged:
             await bury(self, self.exit)
-        return await self.ended
+        await asyncio.wait({self.ended})
+        return self.exit
 
     async def halt(self, why: str) -> None:
         """End the incarnation only, in the time that the blueprint gives;
@@ -243,7 +261,7 @@ class Cell:
             self.mailbox.post(Envelope(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None))
         else:
             life.leave(Shutdown(why))
-        await self._down
+        await asyncio.wait({self._down})
 
     async def end_children(self) -> None:
         """End all children, the youngest first, each in its own time."""

@@ -10,7 +10,7 @@ from .errors import NotInHand, StashFull
 from .exits import Normal
 from .handlers import Handler, HandlerTable
 from .options import Blueprint, seconds
-from .refs import Ref, forwarded, handlers_of, pass_on
+from .refs import Ref, pass_on
 from .tasks import deliver
 from .timers import Timer, Timers
 from .watching import Down, Watches
@@ -74,7 +74,7 @@ class Context:
         """
         return self._host.locate(posixpath.join(posixpath.dirname(self.path), path), actor)
 
-    async def spawn(self, name: str, actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
+    async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
         """Start a child at `<this path>/name`, which dies with this incarnation; return when its `started()` has.
 
         A child that crashes stays down; watch it to hear of that. Raises `NameTaken`, `StartFailed`.
@@ -102,13 +102,18 @@ class Context:
         self._host.leave(Normal())
 
     def after(
-        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Timer:
         """Send this actor a message in `delay` seconds, also when its mailbox is full."""
         return self._timer(None, seconds("delay", delay), None, handler, args, kwargs)
 
     def every(
-        self, period: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+        self,
+        period: float,
+        handler: Callable[Concatenate[Any, P], Awaitable[Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Timer:
         """Send this actor a message every `period` seconds, at a fixed rate, first in one period;
 
@@ -163,9 +168,7 @@ class Context:
         `return await self.ctx.forward(...)`: what it returns here is ignored. Waits for room as `tell` does.
         """
         turn = self._in_hand("forward")
-        turn.phase = MOVED
-        target: Any = ref
-        await pass_on(target, forwarded(turn, handlers_of(target.actor)[handler], args, kwargs or None))
+        await pass_on(ref, turn, handler, args, kwargs or None)
         ignored: Any = None
         return ignored  # type: ignore[no-any-return]  # never read: the turn is marked as moved
 
@@ -195,14 +198,19 @@ class TimerKey:
         self._host, self.key = host, key
 
     def after(
-        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Timer:
         """As `Context.after`, in place of what ran under this key."""
         timers, found = self._host.timers, self._host.handlers[handler]
         return timers.start(self.key, seconds("delay", delay), None, found, (args, kwargs or None))
 
     def every(
-        self, period: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+        self,
+        period: float,
+        handler: Callable[Concatenate[Any, P], Awaitable[Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Timer:
         """As `Context.every`, in place of what ran under this key."""
         timers, found = self._host.timers, self._host.handlers[handler]

@@ -9,7 +9,7 @@ from .errors import ActorFailed, ActorGone, MailboxFull
 from .events import DeadLettered, DeadLetterLost, MessageDropped
 from .handlers import Handler
 from .mailbox import Mailbox
-from .message import DeadLetter
+from .message import DeadLetter, told
 
 PATH = "/dead-letters"
 
@@ -83,8 +83,8 @@ def letter(path: str, envelope: Envelope, reason: str, error: BaseException | No
 
 def _answer(path: str, envelope: Envelope, reason: str, error: BaseException | None) -> Exception:
     match reason:
-        case "crashed":
-            failed = ActorFailed(f"{path} crashed in {envelope.handler.name}: {error!r}", path, handled=True)
+        case "crashed" if error is not None:
+            failed = ActorFailed(f"{path} crashed in {envelope.handler.name}: {told(error)}", path, handled=True)
             failed.__cause__ = error
             return failed
         case "dropped_new" | "dropped_old":

@@ -3,10 +3,13 @@
 it keeps the latest letters for inspection.
 """
 
+import copy
 from collections import Counter, deque
 
+import msgspec
+
 from .actor import Actor
-from .message import DeadLetter
+from .message import DeadLetter, told
 from .options import Bounded
 
 
@@ -25,7 +28,7 @@ class DeadLetters(Actor):
 
     async def letter(self, letter: DeadLetter) -> None:
         """Take a letter."""
-        self.kept.append(letter)
+        self.kept.append(msgspec.structs.replace(letter, error=light(letter.error)))
         self.reasons[letter.reason] += 1
 
     async def latest(self, most: int = 100) -> list[DeadLetter]:
@@ -35,3 +38,18 @@ class DeadLetters(Actor):
     async def counts(self) -> dict[str, int]:
         """How many letters came, by reason, since this actor started."""
         return dict(self.reasons)
+
+
+def light(error: BaseException | None) -> BaseException | None:
+    """A copy of an error without its traceback, whose frames would keep the crashed instance alive.
+
+    (`traceback.clear_frames` is no way: it also closes coroutines that caught the error and go on.)
+    """
+    if error is None:
+        return None
+    try:
+        bare = copy.copy(error)
+    except Exception:
+        bare = RuntimeError(told(error))
+    bare.__traceback__ = bare.__cause__ = bare.__context__ = None
+    return bare

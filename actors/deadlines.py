@@ -8,6 +8,7 @@ still there then, very few, get a timer of their own at their very deadline. The
 
 import asyncio
 import math
+from contextvars import Context
 
 from .envelope import IN_HAND, Envelope
 from .errors import AskTimedOut
@@ -18,10 +19,10 @@ WIDTH = 1 / 16
 class Deadlines:
     """Ends asks whose time is up with `AskTimedOut`."""
 
-    __slots__ = ("_buckets", "_exact", "_loop", "_timers")
+    __slots__ = ("_buckets", "_exact", "_loop", "_plain", "_timers")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, plain: Context | None = None) -> None:
+        self._loop, self._plain = loop, plain if plain is not None else Context()
         self._buckets: dict[int, dict[Envelope, str]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._exact: dict[Envelope, asyncio.TimerHandle] = {}
@@ -38,7 +39,7 @@ class Deadlines:
                 self._set_exact(envelope, path)
                 return
             bucket = self._buckets[number] = {}
-            self._timers[number] = self._loop.call_at(opens, self._open, number)
+            self._timers[number] = self._loop.call_at(opens, self._open, number, context=self._plain)
         bucket[envelope] = path
 
     def discard(self, envelope: Envelope) -> None:
@@ -68,7 +69,7 @@ class Deadlines:
             self._set_exact(envelope, path)
 
     def _set_exact(self, envelope: Envelope, path: str) -> None:
-        self._exact[envelope] = self._loop.call_at(envelope.deadline, self._expire, envelope, path)
+        self._exact[envelope] = self._loop.call_at(envelope.deadline, self._expire, envelope, path, context=self._plain)
 
     def _expire(self, envelope: Envelope, path: str) -> None:
         self._exact.pop(envelope, None)

@@ -35,6 +35,10 @@ class Job(Protocol):
     @property
     def path(self) -> str: ...
 
+    def cancelled_at_rest(self, error: asyncio.CancelledError) -> None:
+        """Its own task was cancelled while nothing ran in it; solo jobs only."""
+        ...
+
     def activate(self) -> Coroutine[Any, Any, bool]:
         """One activation; its result says whether it stopped only because its budget was used up."""
         ...
@@ -43,7 +47,19 @@ class Job(Protocol):
 class Dispatcher:
     """A queue of ready jobs and the carriers that serve it."""
 
-    __slots__ = ("_carriers", "_closing", "_loop", "_ready", "_server", "_shown", "_solo", "_waiter", "now")
+    __slots__ = (
+        "_carriers",
+        "_closing",
+        "_loop",
+        "_ready",
+        "_server",
+        "_shown",
+        "_solo",
+        "_waiter",
+        "now",
+        "owner",
+        "until",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shown: "Dispatcher | None" = None) -> None:
         self._loop, self._solo = loop, shown is not None
@@ -55,6 +71,10 @@ class Dispatcher:
         self._closing = False
         self.now: Job | None = None
         """The job whose code runs at this instant; the watchdog's thread reads it."""
+        self.owner: Job | None = None
+        """The one job of a solo dispatcher."""
+        self.until = 0.0
+        """When the carrier should return to the event loop; a drain looks at it now and then."""
 
     def push(self, job: Job) -> None:
         """Queue a job for one activation."""
@@ -86,7 +106,10 @@ class Dispatcher:
 
     def _hire(self) -> None:
         # An empty context: a carrier must not keep the request id, say, of whoever happened to start the system.
-        task = self._loop.create_task(self._main(), name="upright carrier", context=Context())
+        # Not loop.create_task: an eager task factory would run the queue inside of whoever pushes.
+        task: asyncio.Task[None] = asyncio.Task(
+            self._main(), loop=self._loop, name="upright carrier", context=Context()
+        )
         self._carriers.add(task)
         self._server = task
         task.add_done_callback(self._fired)
@@ -109,14 +132,21 @@ class Dispatcher:
     def _carry(self) -> Generator[Any, Any, None]:
         loop, ready, clock = self._loop, self._ready, self._loop.time
         task = asyncio.current_task(loop)
-        left, until = SLICE, clock() + STINT
+        left, self.until = SLICE, clock() + STINT
         while True:
             if not ready:
                 if self._closing:
                     return
                 self._waiter = waiter = loop.create_future()
-                yield from waiter
-                left, until = SLICE, clock() + STINT
+                try:
+                    yield from waiter
+                except asyncio.CancelledError as error:
+                    if not self._solo or self._closing or self.owner is None:
+                        raise
+                    # A task group or cancel scope that `started()` opened has failed, and cancels its host task.
+                    self._waiter = None
+                    self.owner.cancelled_at_rest(error)
+                left, self.until = SLICE, clock() + STINT
                 continue
             job = ready.popleft()
             self._shown.now = job
@@ -126,9 +156,15 @@ class Dispatcher:
             except StopIteration as end:
                 self._shown.now = None
                 left -= 1
-                if end.value or not left or (not left & 7 and clock() > until):
-                    left, until = SLICE, clock() + STINT
+                if end.value or not left or (not left & 7 and clock() > self.until):
+                    left, self.until = SLICE, clock() + STINT
                     yield
+                if task is not None and task.cancelling() and not self._solo:
+                    # The handler cancelled its task and then did not wait. That must not hit the next actor.
+                    self._server = None
+                    if ready:
+                        self._hire()
+                    return
                 continue
             if not self._solo:
                 self._server = None

@@ -50,6 +50,7 @@ class Envelope(msgspec.Struct, eq=False):
     host: Host | None = None
     phase: int = QUEUED
     own: bool = False
+    waits_for: object = None
 
     def message(self) -> Message:
         """What was said, as a value that may be kept."""

@@ -12,6 +12,7 @@ import structlog
 from . import events
 from .bus import EventBus
 from .exits import Crashed, Killed
+from .message import told
 
 LEVELS: dict[type[events.Event], int] = {
     events.ActorSpawned: logging.DEBUG,
@@ -67,7 +68,7 @@ def fields(event: events.Event) -> dict[str, Any]:
         value = getattr(event, name)
         match name:
             case "error":
-                line |= {"error": type(value).__name__, "error_text": str(value), "stack": trace(value)}
+                line |= {"error": type(value).__name__, "error_text": told(value), "stack": trace(value)}
             case "exit":
                 line["exit"] = type(value).__name__.lower()
                 if isinstance(value, Crashed):

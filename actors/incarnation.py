@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
 from .envelope import BESIDE, DETACHED, DONE, IN_HAND, Envelope
-from .errors import ActorGone, ActorRestarting
+from .errors import ActorGone, ActorRestarting, Detached
 from .events import ActorCrashed
 from .exits import Crashed, Exit, Killed, is_clean
-from .handlers import Handler, HandlerTable
+from .handlers import Handler, HandlerTable, describe
 from .mailbox import Mailbox
 from .options import Blueprint
 from .refs import Ref
@@ -31,7 +31,7 @@ async def _never(*_: Any) -> None:
     raise AssertionError("a name for a turn, not a handler")
 
 
-STARTED, STOPPED, BACKGROUND = (Handler(name, _never) for name in ("started", "stopping", "background"))
+STARTED, STOPPED, BACKGROUND = (Handler(name, _never, limit=1) for name in ("started", "stopping", "background"))
 
 
 class Home(Protocol):
@@ -110,10 +110,20 @@ class Incarnation:
     def room(self) -> int:
         return self.cell.mailbox.limit
 
+    def must_live(self) -> None:
+        """Raise if code that has outlived this incarnation tries to act through it."""
+        if self.detached:
+            raise Detached(f"{self.path} swallowed its cancellation and was left behind; it may not act any more")
+        if self.phase == OVER:
+            raise ActorGone(
+                f"this incarnation of {self.path} has ended; it may not act any more", self.path, handled=False
+            )
+
     @property
     def timers(self) -> Timers:
+        self.must_live()
         if self._timers is None:
-            self._timers = Timers(self.runtime.loop, self, self.cell.mailbox.post, self.runtime.activity.add)
+            self._timers = Timers(self.runtime, self, self.cell.mailbox.post)
         return self._timers
 
     @property
@@ -124,12 +134,14 @@ class Incarnation:
 
     @property
     def watches(self) -> Watches:
+        self.must_live()
         if self._watches is None:
             self._watches = Watches(self)
         return self._watches
 
     @property
     def stash(self) -> list[Envelope]:
+        self.must_live()
         if self._stash is None:
             self._stash = []
         return self._stash
@@ -138,10 +150,16 @@ class Incarnation:
         return self.cell.locate(path, actor)
 
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
+        self.must_live()
         return await self.cell.spawn(blueprint)
 
     def unstash(self) -> None:
         """Put what was set aside back in front of the mailbox."""
+        self.must_live()
+        self.put_back_stash()
+
+    def put_back_stash(self) -> None:
+        """Put what was set aside back in front of the mailbox, at a restart too."""
         stash, self._stash = self._stash, None
         if stash:
             self.cell.mailbox.put_back(stash)
@@ -153,10 +171,13 @@ class Incarnation:
 
     def run_beside(self, work: Coroutine[Any, Any, Any], name: str, inner: object) -> asyncio.Task[Any]:
         """Run a coroutine as a task of this incarnation."""
+        if not asyncio.iscoroutine(work):
+            raise TypeError(f"expected a coroutine, such as self.method(), got {describe(work)}")
         if self.phase in (STOPPING, OVER) or self.detached:
             work.close()
             if asyncio.iscoroutine(inner):
                 inner.close()
+            self.must_live()
             raise ActorGone(f"{self.path} is stopping and starts no more tasks", self.path, handled=False)
         if self.beside is None:
             self.beside = Envelope(BACKGROUND, (), None, None, host=self, phase=BESIDE)
@@ -217,6 +238,10 @@ class Incarnation:
         if self.carrier is not None and self.phase != OVER and not self.detached:
             self.carrier.cancel()
 
+    def cancelled_at_rest(self, error: asyncio.CancelledError) -> None:
+        """A task group or cancel scope that `started()` opened has cancelled this incarnation's task."""
+        self.background_crashed(error)
+
     def death(self) -> Exit:
         """The exit of an incarnation that was cancelled."""
         return self.leaving if isinstance(self.leaving, Killed) else Killed()
@@ -224,6 +249,8 @@ class Incarnation:
     def detach(self) -> None:
         """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
         self.detached, self.phase = True, OVER
+        if self.lane is not self.runtime.dispatcher:
+            self.lane.close()
         tasks = self._tasks.turns() if self._tasks is not None else []
         self.runtime.activity.add(-len(tasks))
         turns = [self.turn, self.beside, *tasks]
@@ -270,7 +297,7 @@ class Incarnation:
         if self._watches is not None:
             self._watches.clear()
         self.control = None
-        self.unstash()
+        self.put_back_stash()
         self.cell.mailbox.purge()
 
     def refuse_impatient(self) -> None:
@@ -280,6 +307,7 @@ class Incarnation:
         for envelope in impatient:
             queue.remove(envelope)
             envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
+        self.cell.mailbox.release()
 
 
 def outcome(exit: Exit, error: BaseException) -> Exit:

@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 from contextvars import Context as Variables
 from typing import Any
 
+import anyio
+
 from .context import Context
 from .envelope import DONE, IN_HAND, MOVED, QUEUED, TURN, Envelope
 from .errors import Refuse
@@ -20,9 +22,6 @@ BUDGET = 256
 """Messages per activation, at most."""
 FIRST_LOOK = 4
 """Messages before the clock is first read: short drains never read it, and slow handlers are noticed soon."""
-STINT = 0.0005
-"""Seconds that one activation may take, about."""
-
 FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Not an actor's to judge: they end the loop itself."""
 
@@ -99,12 +98,17 @@ class Life(Incarnation):
         """
         mailbox, instance, variables, clock = self.cell.mailbox, self.instance, self.context, self.runtime.loop.time
         queue, take, observed = mailbox.queue, mailbox.queue.popleft, self.runtime.bus.every_message
-        done, look, until, began = 0, FIRST_LOOK, 0.0, 0.0
+        done, look, began = 0, FIRST_LOOK, 0.0
         while True:
             if self.attention and not await self.attend():
                 return False
             if not queue:
                 break
+            if done == look:
+                if done >= BUDGET or clock() > self.lane.until:
+                    break
+                look *= 2
+            done += 1
             envelope = take()
             if mailbox.waiting:
                 mailbox.release()  # at once: the one who waits may be the very actor that this handler is about to ask
@@ -142,13 +146,6 @@ class Life(Incarnation):
             if len(variables) > 1:  # the handler set a context variable; the next message must not see it
                 self.context = Variables()
                 break
-            done += 1
-            if done == look:
-                now = clock()
-                until = until or now + STINT
-                if done >= BUDGET or now > until:
-                    break
-                look *= 2
         return self.rest(done > 1 and bool(queue))
 
     def rest(self, exhausted: bool) -> bool:
@@ -219,9 +216,14 @@ class Life(Incarnation):
     def settle_error(self, envelope: Envelope, error: BaseException) -> Exit | None:
         """A handler raised: answer the asker; the exit that follows, or None where the actor goes on."""
         if isinstance(error, FATAL):
+            self.struck(error)
             raise error
         moved, envelope.phase = envelope.phase == MOVED, max(envelope.phase, DONE)
         runtime, path = self.runtime, self.path
+        if self._stash is not None and envelope in self._stash and not isinstance(error, Refuse):
+            # Set aside and then crashed on: it must not come back to crash the next incarnation for ever.
+            self._stash.remove(envelope)
+            moved = False
         if isinstance(error, Refuse):
             if envelope.reply is not None and not moved:
                 envelope.fail(error)
@@ -248,7 +250,8 @@ class Life(Incarnation):
         self.cell.arm()
         self.cancel_tasks(background_only=is_clean(exit) and not self.killed)
         try:
-            await self.end_dependants()
+            with anyio.CancelScope(shield=True):  # a cancel scope that `stopping()` is to leave may be cancelled
+                await self.end_dependants()
             if started and not self.killed:
                 await self.instance.stopping(exit)
         except FATAL:
@@ -269,6 +272,12 @@ class Life(Incarnation):
         if self.lane is not self.runtime.dispatcher:
             self.lane.close()
         await self.cell.over(exit, started)
+
+    def struck(self, error: BaseException) -> None:
+        """The program is ending and the carrier dies of it: have another one end this life."""
+        if not isinstance(error, GeneratorExit) and not self.detached:
+            self.leaving, self.attention = Crashed(error), True
+            self.lane.push(self)
 
     def cancel_tasks(self, background_only: bool = False) -> None:
         """Ask the tasks to end; handlers that overlap may finish where the end is a clean one."""

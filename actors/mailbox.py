@@ -95,6 +95,7 @@ class Mailbox:
             kept = [envelope for envelope in self.queue if not envelope.own]
             self.queue.clear()
             self.queue.extend(kept)
+            self.release()
 
     def drain(self) -> list[Envelope]:
         """Everything that waits, in order, also with those who wait for room; the mailbox is empty afterwards."""

@@ -47,12 +47,27 @@ class DeadLetter(msgspec.Struct, frozen=True):
         return f"<DeadLetter {self.recipient} {self.message.handler} {self.reason}{because}>"
 
 
+def told(error: BaseException) -> str:
+    """An error as `Type: text`, also when its own `__str__` fails.
+
+    >>> told(ValueError("no")), told(KeyError())
+    ('ValueError: no', 'KeyError')
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as broken:
+        return f"{name} (its text cannot be read: {type(broken).__name__})"
+    return f"{name}: {text}" if text else name
+
+
 REASONS = {
     "crashed": "it was in hand when its actor crashed",
     "killed": "it was in hand when its actor was killed",
     "rejected": "the handler refused it, and nobody had asked",
     "stopped": "it still waited when its actor ended for good",
     "no_actor": "nobody lives at that path",
+    "not_forwarded": "it was being forwarded, and did not get there",
     "dropped_new": "the mailbox was full and drops what comes",
     "dropped_old": "the mailbox was full and drops what waits longest",
 }

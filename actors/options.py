@@ -52,7 +52,7 @@ class Blueprint(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
             raise ValueError(f"expected name to be a string without '/', got {self.name!r}")
-        if self.shutdown != "brutal" and not self.shutdown >= 0:
+        if self.shutdown != "brutal" and (isinstance(self.shutdown, str) or not self.shutdown >= 0):
             raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {self.shutdown!r}")
         if not self.start_timeout > 0:
             raise ValueError(f"expected start_timeout to be more than 0 seconds, got {self.start_timeout!r}")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from .deadlines import Deadlines, timed_out
-from .envelope import DETACHED, DONE, IN_HAND, MOVED, TURN, Envelope, Host
+from .envelope import DETACHED, DONE, IN_HAND, MOVED, QUEUED, TURN, Envelope, Host
 from .errors import (
     ActorGone,
     ActorRestarting,
@@ -21,8 +21,8 @@ from .errors import (
     SystemNotRunning,
     WrongClass,
 )
-from .exits import Exit
-from .handlers import Handler, HandlerTable
+from .exits import Exit, NoActor
+from .handlers import HandlerTable
 from .mailbox import Mailbox
 from .options import seconds
 
@@ -33,6 +33,8 @@ R = TypeVar("R")
 
 ASK_WITHIN = 5.0
 """Seconds that an ask waits for its reply unless `within` says otherwise."""
+LONGEST_CHAIN = 100
+"""Actors that the search for a cycle follows at most."""
 TELL_WITHIN = 5.0
 """Seconds that a tell from inside a handler waits for room;
 
@@ -56,7 +58,9 @@ class Recipient(Protocol):
     @property
     def state(self) -> str: ...
     @property
-    def ended(self) -> Awaitable[Exit]: ...
+    def in_hand(self) -> Envelope | None: ...
+    @property
+    def ended(self) -> asyncio.Future[Exit]: ...
 
 
 class Directory(Protocol):
@@ -117,6 +121,12 @@ class Ref(Generic[A_co]):
         elif not recipient.mailbox.put_nowait(envelope):
             await self._tell_when_full(recipient, envelope)
 
+    def give_up(self, envelope: Envelope, error: BaseException) -> None:
+        """A forwarded envelope found no way in; for the runtime."""
+        if isinstance(error, Exception):
+            envelope.fail(error)
+        self._directory.undeliverable(self.path, envelope, "not_forwarded")
+
     def try_tell(
         self, handler: Callable[Concatenate[A_co, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> bool:
@@ -175,6 +185,8 @@ class Ref(Generic[A_co]):
         if self._fail_fast:
             self._refuse_restarting(recipient, envelope)
         directory.deadlines.add(envelope, self.path)
+        if envelope.caller is not None:
+            envelope.caller.waits_for = recipient
         try:
             if not recipient.mailbox.put_nowait(envelope):
                 await self._ask_when_full(recipient, envelope)
@@ -182,19 +194,22 @@ class Ref(Generic[A_co]):
             return result
         finally:
             directory.deadlines.discard(envelope)
+            if envelope.caller is not None:
+                envelope.caller.waits_for = None
             if not reply.done():
                 reply.cancel()  # withdrawn: cancelled while it waited for room, or refused
 
     async def ended(self) -> Exit:
-        """Wait until the actor has ended for good, and return why; at once when nobody lives there.
+        """Wait until the actor has ended for good, and return why; at once when it has already, or nobody lives there.
 
         It is for code outside actors; inside one, `ctx.watch` tells the same without holding up the mailbox.
         """
-        recipient = self._found if self._found is not None else self._find()
+        recipient = self.recipient or self._found
         if recipient is None:
-            from_nobody = ActorGone(f"nobody lives at {self.path}", self.path, handled=False)
-            raise from_nobody
-        return await recipient.ended
+            return NoActor()
+        # Not the future itself: a waiter that is cancelled would cancel it for all.
+        await asyncio.wait({recipient.ended})
+        return recipient.ended.result()
 
     def within(self, limit: float) -> "Ref[A_co]":
         """This ref, whose asks wait for a reply, and whose tells wait for room, for `limit` seconds at most (`inf`
@@ -306,7 +321,11 @@ def sender_in(turn: Envelope) -> Host | None:
 
 
 def refuse_cycle(turn: Envelope, recipient: Recipient) -> None:
-    """Raise `AskCycle` if the recipient has a message in hand that waits, through asks, for this turn."""
+    """Raise `AskCycle` if the recipient's message in hand waits, through asks, for this turn.
+
+    First up: the chain of askers behind this turn. Then ahead: whom the recipient's own message in hand is waiting
+    for, which finds two actors that began to ask each other independently.
+    """
     chain: list[str] = [recipient.path]
     link: Envelope | None = turn
     while link is not None and link.phase == IN_HAND and link.host is not None:
@@ -314,18 +333,35 @@ def refuse_cycle(turn: Envelope, recipient: Recipient) -> None:
         if link.host.cell is recipient:
             raise AskCycle(tuple(reversed(chain)))
         link = link.caller
+    asker = turn.host.cell if turn.host is not None else None
+    path, ahead = [turn.host.path if turn.host is not None else "", recipient.path], recipient.in_hand
+    while ahead is not None and ahead.phase == IN_HAND and len(path) < LONGEST_CHAIN:
+        waits_for: Any = ahead.waits_for
+        if waits_for is None:
+            return
+        path.append(waits_for.path)
+        if waits_for is asker:
+            raise AskCycle(tuple(path))
+        ahead = waits_for.in_hand
 
 
-def forwarded(turn: Envelope, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Envelope:
-    """An envelope that takes over the reply and the deadline of the message in hand."""
-    return Envelope(handler, args, kwargs, turn.host, turn.reply, turn.deadline, turn.caller, turn.fail_fast)
+async def pass_on(
+    ref: Ref[Any], turn: Envelope, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+) -> None:
+    """Hand the message in hand on: the new envelope takes over its reply and its deadline, and `turn` is done with.
 
-
-async def pass_on(ref: Ref[Any], envelope: Envelope) -> None:
-    """Deliver a forwarded envelope as `tell` would, and let the asker hear of it if that fails."""
+    Once it is moved, whatever goes wrong must end the ask and leave a dead letter, for nobody else will.
+    """
+    recipient = ref.recipient
+    found = (handlers_of(ref.actor) if recipient is None else recipient.handlers)[handler]
+    envelope = Envelope(found, args, kwargs, turn.host, turn.reply, turn.deadline, turn.caller, turn.fail_fast)
+    if turn.caller is not None and recipient is not None:
+        refuse_cycle(turn.caller, recipient)
+    turn.phase = MOVED
     try:
         await ref.deliver(envelope)
-    except Exception as error:
-        envelope.fail(error)
-        if envelope.reply is None:
-            raise
+    except BaseException as error:
+        if envelope.phase == QUEUED:
+            envelope.phase = DONE
+            ref.give_up(envelope, error)
+        raise

@@ -1,5 +1,7 @@
 """The root of a system: the parent of everything that has no other."""
 
+import asyncio
+
 from .errors import StartFailed
 from .exits import Crashed, Exit, Killed
 from .parent import Child, Parent
@@ -18,15 +20,17 @@ class Root(Parent):
         """Restart or let go."""
         match exit:
             case Crashed() | Killed():
-                await self.restart(child, child.incarnation, FIRST_PAUSE)
+                self.ctx.background(self.bring_back(child, child.incarnation))
             case _:
-                await child.end("it stopped itself")
+                self.ctx.background(child.end("it stopped itself"))
 
-    async def restart(self, child: Child, incarnation: int, pause: float) -> None:
-        """Start the next incarnation, unless the child is no longer down or is already another."""
-        if child.state != "restarting" or child.incarnation != incarnation:
-            return
-        try:
-            await child.restart()
-        except StartFailed:
-            self.ctx.after(pause, Root.restart, child, child.incarnation, min(pause * 2, LONGEST_PAUSE))
+    async def bring_back(self, child: Child, incarnation: int) -> None:
+        """Start the next incarnation; a start that fails, or hangs, holds up nobody else."""
+        pause = FIRST_PAUSE
+        while child.state == "restarting" and child.incarnation == incarnation:
+            try:
+                await child.restart()
+            except StartFailed:
+                incarnation = child.incarnation
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)

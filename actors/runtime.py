@@ -64,6 +64,7 @@ class Runtime:
         "dispatcher",
         "grace",
         "loop",
+        "plain",
         "office",
         "running",
         "zombies",
@@ -71,8 +72,10 @@ class Runtime:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bus: EventBus, grace: float) -> None:
         self.loop, self.bus, self.grace = loop, bus, grace
+        self.plain = Variables()
+        """An empty context for timers: with their setter's own they would keep the message in hand alive."""
         self.dispatcher = Dispatcher(loop)
-        self.deadlines = Deadlines(loop)
+        self.deadlines = Deadlines(loop, self.plain)
         self.activity = Activity(loop)
         self.office = DeadLetterOffice(bus)
         self.actors: dict[str, Recipient] = {}
@@ -101,7 +104,7 @@ class Runtime:
 
     def keep(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run something in a task of its own, with an empty context, and hold on to it until it has ended."""
-        task = self.loop.create_task(work, name=name, context=Variables())
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=self.loop, name=name, context=Variables())
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
         return task

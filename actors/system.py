@@ -12,6 +12,7 @@ from .cell import Cell
 from .context import as_class
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
+from .envelope import IN_HAND, TURN
 from .errors import SystemNotRunning
 from .event_log import EventLog
 from .events import Event
@@ -78,7 +79,10 @@ class ActorSystem:
     # ---------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> Self:
-        """Start the root and the dead-letter actor. A system can be started again after it was stopped."""
+        """Start the root and the dead-letter actor. Raises `StartFailed` if the latter does not come up.
+
+        A system can be started again after it was stopped; refs of the first run do not reach the second.
+        """
         if self._runtime is not None:
             raise SystemNotRunning("expected a system that is stopped: this one is running already")
         loop = asyncio.get_running_loop()
@@ -99,15 +103,23 @@ class ActorSystem:
         return self
 
     async def stop(self) -> None:
-        """End all actors, the youngest first, each in its own time; return when nothing of the system is left. Never
-        half done:
+        """End all actors, the youngest first, each in its own time; return when nothing of the system is left.
 
-        if the caller is cancelled meanwhile, it still ends, and the cancellation is raised afterwards.
+        It is never half done: if the caller is cancelled meanwhile, the system still ends, and the cancellation is
+        raised afterwards. Called in a handler of the system's own, it begins the stop and returns at once.
         """
         if self._runtime is None:
             return
         if self._stopping is None:
             self._stopping = self._runtime.keep(self._stop(self._runtime), "upright system stop")
+        turn = TURN.get()
+        if (
+            turn is not None
+            and turn.phase == IN_HAND
+            and turn.host is not None
+            and self._houses(turn.host.path, turn.host.cell)
+        ):
+            return
         cancelled: asyncio.CancelledError | None = None
         stopping = self._stopping
         with anyio.CancelScope(shield=True):
@@ -119,6 +131,9 @@ class ActorSystem:
         stopping.result()
         if cancelled is not None:
             raise cancelled
+
+    def _houses(self, path: str, cell: object) -> bool:
+        return self._runtime is not None and self._runtime.find(path) is cell
 
     async def _stop(self, runtime: Runtime) -> None:
         root, self._root = self._root, None
@@ -144,7 +159,7 @@ class ActorSystem:
     # -- actors
     # -------------------------------------------------------------------------------------------------------------
 
-    async def spawn(self, name: str, actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
+    async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
         """Start an actor at `/name` and return when its `started()` has; the root restarts it when it crashes.
 
         Raises `NameTaken`, `StartFailed`.
@@ -180,6 +195,8 @@ class ActorSystem:
     async def kill(self, ref: Ref[Any]) -> None:
         """Cancel an actor at once, whatever it does, and wait until that incarnation has ended."""
         actor = ref.recipient
+        if actor is self._root:
+            raise ValueError("expected an actor below the root, got /: to end the whole system, stop it")
         if isinstance(actor, Cell):
             await actor.kill("killed by hand")
 

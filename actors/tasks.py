@@ -5,6 +5,7 @@ background work, piped results, overlapping handlers. They end with the incarnat
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
@@ -21,10 +22,11 @@ class Tasks:
     none.
     """
 
-    __slots__ = ("_ended", "_loop", "_running")
+    __slots__ = ("_counts", "_ended", "_loop", "_running")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ended: Outcome) -> None:
         self._loop, self._ended = loop, ended
+        self._counts: Counter[str] = Counter()
         self._running: dict[asyncio.Task[Any], tuple[Envelope, object]] = {}
 
     def start(
@@ -33,16 +35,15 @@ class Tasks:
         """Run `work` in the turn given. `inner`: an awaitable that `work` holds, closed should `work` never begin."""
         context = Context()
         context.run(TURN.set, turn)
-        task = self._loop.create_task(work, name=name, context=context)
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=self._loop, name=name, context=context)
         self._running[task] = (turn, inner)
+        self._counts[turn.handler.name] += 1
         task.add_done_callback(self._done)
         return task
 
-    def count(self, name: str | None = None) -> int:
-        """How many tasks run; with a handler's name, of that handler."""
-        if name is None:
-            return len(self._running)
-        return sum(turn.handler.name == name for turn, _ in self._running.values())
+    def count(self, name: str) -> int:
+        """How many tasks of that handler run."""
+        return self._counts[name]
 
     def turns(self) -> list[Envelope]:
         """The turns of all tasks that run."""
@@ -66,6 +67,7 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         turn, inner = self._running.pop(task)
+        self._counts[turn.handler.name] -= 1
         if inspect.iscoroutine(inner) and inspect.getcoroutinestate(inner) == inspect.CORO_CREATED:
             inner.close()  # the task was cancelled before its first step: "never awaited" would be noise
         self._ended(turn, None if task.cancelled() else task.exception())
@@ -77,11 +79,20 @@ async def deliver(
     failed: Callable[[Exception], None] | None,
 ) -> None:
     """Wait for a piped result and hand it on; without `failed` an error crashes the actor, as its own would."""
+    error: Exception
     try:
         result = await awaitable
-    except Exception as error:
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        error = RuntimeError("what was piped was cancelled by somebody else")
+        if failed is None:
+            raise error from None
+        failed(error)
+    except Exception as raised:
         if failed is None:
             raise
-        failed(error)
+        failed(raised)
     else:
         succeeded(result)

@@ -3,10 +3,28 @@
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, Protocol
 
 from .envelope import MOVED, QUEUED, Envelope, Host
 from .handlers import Handler
+
+
+class Counter(Protocol):
+    """Who counts what is going on."""
+
+    def add(self, change: int) -> None: ...
+
+
+class Clock(Protocol):
+    """What timers need of their system."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def plain(self) -> Context: ...
+    @property
+    def activity(self) -> Counter: ...
 
 
 class Timer:
@@ -26,8 +44,8 @@ class Timer:
         self.key = key
         self._timers, self._period, self._handler, self._arguments = timers, period, handler, arguments
         self._tick: Envelope | None = None
-        self._due = timers.loop.time() + delay
-        self._handle: asyncio.TimerHandle | None = timers.loop.call_at(self._due, self._fire)
+        self._due = timers.now() + delay
+        self._handle: asyncio.TimerHandle | None = timers.call_at(self._due, self._fire)
 
     @property
     def active(self) -> bool:
@@ -55,9 +73,9 @@ class Timer:
             self._timers.forget(self)
         else:
             # At a fixed rate; ticks missed while the loop was blocked are skipped, never made up for in a burst.
-            now = self._timers.loop.time()
+            now = self._timers.now()
             self._due += period * max(1, math.ceil((now - self._due) / period))
-            self._handle = self._timers.loop.call_at(self._due, self._fire)
+            self._handle = self._timers.call_at(self._due, self._fire)
         tick = self._tick
         if tick is not None and tick.phase == QUEUED:
             return  # the actor is busy: one waiting tick says all that two would
@@ -67,19 +85,22 @@ class Timer:
 
 
 class Timers:
-    """All timers of one incarnation, by key. `pending` counts those that will tick once."""
+    """All timers of one incarnation, by key. Those that will tick once count as activity."""
 
-    __slots__ = ("_changed", "_running", "host", "loop", "post")
+    __slots__ = ("_clock", "_running", "host", "post")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        host: Host,
-        post: Callable[[Envelope], None],
-        changed: Callable[[int], None],
-    ) -> None:
-        self.loop, self.host, self.post, self._changed = loop, host, post, changed
+    def __init__(self, clock: Clock, host: Host, post: Callable[[Envelope], None]) -> None:
+        self._clock, self.host, self.post = clock, host, post
         self._running: dict[object, Timer] = {}
+
+    def now(self) -> float:
+        """The time on the loop's clock, in seconds."""
+        return self._clock.loop.time()
+
+    def call_at(self, when: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+        """Set a timer of the loop."""
+        # In a context of the system's own: with the caller's, the timer would keep the message in hand alive.
+        return self._clock.loop.call_at(when, action, context=self._clock.plain)
 
     def start(
         self,
@@ -98,7 +119,7 @@ class Timers:
         timer = Timer(self, key, delay, period, handler, arguments)
         self._running[timer if key is None else key] = timer
         if period is None:
-            self._changed(1)
+            self._clock.activity.add(1)
         return timer
 
     def cancel(self, key: object) -> bool:
@@ -111,7 +132,7 @@ class Timers:
     def forget(self, timer: Timer) -> None:
         """A timer has fired for the last time, or was cancelled."""
         if self._running.pop(timer if timer.key is None else timer.key, None) is not None and not timer.repeats:
-            self._changed(-1)
+            self._clock.activity.add(-1)
 
     def clear(self) -> None:
         """The incarnation has ended: cancel all."""

@@ -1,5 +1,6 @@
 """The watchdog: a thread that sees when something holds up the event loop, and says where, while it lasts."""
 
+import asyncio
 import sys
 import threading
 import time
@@ -58,11 +59,17 @@ class Watchdog:
     def _report(self, blocked: float) -> None:
         job: Job | Incarnation | None = self._runtime.dispatcher.now
         turn = job.turn if isinstance(job, Incarnation) else None
-        path = job.path if job is not None else ""
+        path, handler = (job.path, turn.handler.name) if job is not None and turn is not None else self._task()
         stack = self._stack()
         if stack is not None:
-            handler = turn.handler.name if turn is not None else ""
             self._runtime.bus.emit(LoopBlocked(path, handler, blocked, stack))
+
+    def _task(self) -> tuple[str, str]:
+        """The actor's path and the handler of the task that runs, if it is one of ours: they are in its name."""
+        task = asyncio.current_task(self._runtime.loop)
+        name = task.get_name() if task is not None else ""
+        path, _, handler = name.partition(" ")
+        return (path, handler) if path.startswith("/") else ("", name)
 
     def _stack(self) -> str | None:
         """Where the thread of the loop stands, innermost last; None if it has ended."""

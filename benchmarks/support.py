@@ -1,7 +1,8 @@
 """What all benchmarks share: contenders take turns in processes of their own, and ratios are taken pair by pair.
 
-A benchmark is a file with one question. Each contender is a function that does the work once and returns how many operations per
-second it did (and whatever else it measured). `compare` runs them A B C, A B C, … so that a machine whose speed drifts slows all alike.
+A benchmark is a file with one question. Each contender is a function that does the work once and returns how many
+operations per second it did (and whatever else it measured). `compare` runs them A B C, A B C, … so that a machine
+whose speed drifts slows all alike.
 """
 
 import argparse
