@@ -48,6 +48,8 @@ class EventBus:
     def emit(self, event: Event) -> None:
         """Hand the event to its subscribers. Never raises what they raise."""
         for subscriber in self._listeners(type(event)):
+            if all(subscriber != one for one, _ in self._subscribers):
+                continue  # removed by one before it, or by its own first subscription
             try:
                 subscriber(event)
             except (KeyboardInterrupt, SystemExit):

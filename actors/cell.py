@@ -22,12 +22,10 @@ from .mailbox import Mailbox
 from .message import told
 from .options import Blueprint, Bounded
 from .parent import Parent
-from .refs import Ref, check_class
+from .recipients import check_class
+from .refs import Ref
 from .runtime import Runtime
 from .watching import Watch
-
-BRUTAL_GRACE = 5.0
-"""Seconds that a `brutal` actor has when nobody else ended it: brutality is for its parent's stop."""
 
 
 class Cell:
@@ -65,9 +63,6 @@ class Cell:
         if parent is not None:
             parent.children[blueprint.name] = self
         self.tell(events.ActorSpawned, self.kind)
-
-    # -- what others see
-    # ---------------------------------------------------------------------------------------------------
 
     @property
     def kind(self) -> str:
@@ -124,9 +119,6 @@ class Cell:
             self.runtime.activity.add(1)
             self.life.lane.push(self.life)
 
-    # -- start
-    # --------------------------------------------------------------------------------------------------------------
-
     async def start(self) -> None:
         """Begin an incarnation and wait until it is up.
 
@@ -179,9 +171,6 @@ class Cell:
         self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, 0.0)
         await self.start()
 
-    # -- end
-    # ----------------------------------------------------------------------------------------------------------------
-
     async def kill(self, why: str) -> None:
         """Cancel the incarnation at once and wait for its end; its parent hears of it."""
         if self.hook is not None:
@@ -197,9 +186,7 @@ class Cell:
     def arm(self) -> None:
         """The time to end runs: cancel after `shutdown` seconds, and after `grace` more leave it behind."""
         if self._ladder is None and not self.gone:
-            limit = self.blueprint.shutdown
-            if limit == "brutal":
-                limit = BRUTAL_GRACE
+            limit = self.blueprint.patience
             if limit != math.inf:
                 self._ladder = self.runtime.loop.call_later(limit, self.cancel, context=self.runtime.plain)
 
@@ -229,17 +216,16 @@ class Cell:
         self.runtime.zombies += 1
         self.tell(events.ZombieDetached, self.kind, life.number, post_mortem(life))
         started = life.phase != "starting"
+        exit = life.death() if not started else Killed("it swallowed its cancellation")
         life.detach()
         life.clear()
-        _ = self.runtime.keep(
-            self.over(Killed("it swallowed its cancellation"), started), f"{self.path} end of a zombie"
-        )
+        _ = self.runtime.keep(self.over(exit, started), f"{self.path} end of a zombie")
 
     async def end(self, why: str) -> Exit:
         """Ask it to stop, wait until it has ended for good, and return how; a brutal one is cancelled at once."""
         await self.halt(why)
         if not self.gone and self._judged:
-            await bury(self, self.exit)
+            await self.bury()
         await asyncio.wait({self.ended})
         return self.exit
 
@@ -258,7 +244,7 @@ class Cell:
             self.cancel("brutal shutdown")
         elif self.blueprint.drains and life.leaving is None:
             self.arm()
-            self.mailbox.post(Envelope(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None))
+            self.mailbox.post(Envelope(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None, own=True))
         else:
             life.leave(Shutdown(why))
         await asyncio.wait({self._down})
@@ -283,7 +269,7 @@ class Cell:
             ready.set_exception(failure)
             ready.exception()  # marks it as seen: whoever waited may be gone
         if not self._judged:
-            await bury(self, exit)
+            await self.bury()
         else:
             self._disarm()
             life.refuse_impatient()
@@ -293,6 +279,15 @@ class Cell:
         down, self._down = self._down, None
         if down is not None and not down.done():
             down.set_result(exit)
+
+    async def bury(self) -> None:
+        """End for good; it goes on to its end although whoever waits for it may be cancelled."""
+        hooked = self.blueprint.actor.undelivered is not Actor.undelivered
+        burial = bury(self, self.exit)
+        if hooked:
+            await asyncio.wait({self.runtime.keep(burial, f"{self.path} burial")})
+        else:
+            await burial  # it waits for nothing then, so nothing can cut it off
 
     def leave_registry(self) -> None:
         """Free the name, tell the watchers, in this order."""
@@ -317,9 +312,6 @@ class Cell:
     def _judged(self) -> bool:
         return self.parent is not None and issubclass(self.parent.blueprint.actor, Parent)
 
-    # -- for its incarnations
-    # -------------------------------------------------------------------------------------------------
-
     def locate(self, path: str, actor: type[Any]) -> Ref[Any]:
         """The ref of any actor by its absolute path."""
         found = self.runtime.find(path)
@@ -335,7 +327,7 @@ class Cell:
         try:
             await child.start()
         except StartFailed as error:
-            await bury(child, child.exit)
+            await child.bury()
             raise error from error.__cause__
         except asyncio.CancelledError:
             child.cancel()

@@ -27,7 +27,7 @@ class DeadLetterOffice:
     """Turns what could not be delivered into letters, ends its asks, and hands the letters on.
 
     It never waits: a letter for which the dead-letter actor has no room is counted as lost (`lost`) and told as an
-    event, and so is a letter *from* that actor's own mailbox, or a crash in it would send the same letter round and
+    event, and so is a letter that concerns that actor itself, or a crash in it would send the same letter round and
     round.
     """
 
@@ -62,7 +62,13 @@ class DeadLetterOffice:
         if self._bus.wants(DeadLettered):
             self._bus.emit(DeadLettered(letter.recipient, letter))
         box = self._box
-        if box is None or self._handler is None or box.gone or letter.recipient == PATH or not self._post(box, letter):
+        if (
+            box is None
+            or self._handler is None
+            or box.gone
+            or PATH in (letter.recipient, letter.sender)
+            or not self._post(box, letter)
+        ):
             self.lost += 1
             if self._bus.wants(DeadLetterLost):
                 self._bus.emit(DeadLetterLost(letter.recipient, letter, self.lost))

@@ -10,7 +10,7 @@ import asyncio
 import math
 from contextvars import Context
 
-from .envelope import IN_HAND, Envelope
+from .envelope import IN_HAND, MOVED, Envelope
 from .errors import AskTimedOut
 
 WIDTH = 1 / 16
@@ -49,7 +49,7 @@ class Deadlines:
         bucket = self._buckets.get(int(envelope.deadline / WIDTH))
         if bucket is not None:
             bucket.pop(envelope, None)
-        elif (timer := self._exact.pop(envelope, None)) is not None:
+        if (timer := self._exact.pop(envelope, None)) is not None:
             timer.cancel()
 
     def close(self) -> None:
@@ -78,6 +78,8 @@ class Deadlines:
 
 def timed_out(envelope: Envelope, path: str) -> AskTimedOut:
     """The error for an ask whose time is up; it says how far the message had come."""
+    while envelope.phase == MOVED and isinstance(envelope.waits_for, Envelope):
+        envelope = envelope.waits_for  # it was forwarded
     handled = envelope.phase == IN_HAND
     where = "its handler is still running" if handled else "it was not handled yet, and will not be"
     return AskTimedOut(f"{path} did not answer {envelope.handler.name} in time: {where}", path, handled)

@@ -11,7 +11,7 @@ from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, DETACHED, DONE, IN_HAND, Envelope
+from .envelope import BESIDE, DETACHED, IN_HAND, Envelope
 from .errors import ActorGone, ActorRestarting, Detached
 from .events import ActorCrashed
 from .exits import Crashed, Exit, Killed, is_clean
@@ -52,6 +52,7 @@ class Home(Protocol):
 
     def wake(self) -> None: ...
     def up(self) -> None: ...
+    def cancel(self, why: str) -> None: ...
     def arm(self) -> None: ...
     def locate(self, path: str, actor: type[Any]) -> Ref[Any]: ...
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
@@ -90,9 +91,6 @@ class Incarnation:
         self._tasks: Tasks | None = None
         self._watches: Watches | None = None
         self._stash: list[Envelope] | None = None
-
-    # -- what its context offers
-    # -------------------------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -184,9 +182,6 @@ class Incarnation:
         self.runtime.activity.add(1)
         return self.tasks.start(work, self.beside, name, inner)
 
-    # -- the control lane: never behind user messages, never refused
-    # ----------------------------------------------------------
-
     def notice(self, handler: Handler, args: tuple[Any, ...], token: object) -> None:
         """Have `handler` called before the next message of the mailbox."""
         if self.phase == OVER or self.detached:
@@ -213,9 +208,6 @@ class Incarnation:
         self.attention = True
         self.cell.wake()
 
-    # -- forced ends
-    # ----------------------------------------------------------------------------------------------------------
-
     def cancel(self, why: str) -> None:
         """Cancel whatever runs.
 
@@ -225,7 +217,7 @@ class Incarnation:
         if self.leaving is None or is_clean(self.leaving):
             self.leaving = Killed(why)
         if self._tasks is not None:
-            self._tasks.cancel()
+            self._tasks.cancel(again=True)
         if self.carrier is not None:
             self.carrier.cancel()
         else:
@@ -244,7 +236,7 @@ class Incarnation:
 
     def death(self) -> Exit:
         """The exit of an incarnation that was cancelled."""
-        return self.leaving if isinstance(self.leaving, Killed) else Killed()
+        return self.leaving if isinstance(self.leaving, Killed | Crashed) else Killed()
 
     def detach(self) -> None:
         """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
@@ -261,9 +253,6 @@ class Incarnation:
                 turn.phase = DETACHED
         self.attention = True
 
-    # -- tasks that ended
-    # ---------------------------------------------------------------------------------------------------------
-
     def task_ended(self, turn: Envelope, error: BaseException | None) -> None:
         """A background task or an overlapping handler has ended."""
         if self.detached:
@@ -271,9 +260,8 @@ class Incarnation:
         self.runtime.activity.add(-1)
         if turn is not self.beside:
             self.overlapping -= 1
-            if turn.phase == IN_HAND:  # cancelled before its first step
-                turn.phase = DONE
-                self.runtime.undeliverable(self.path, turn, "killed")
+            if turn.phase == IN_HAND:  # cancelled before its first step: it goes back to the mailbox, as if still there
+                self._stash = [*(self._stash or ()), turn]
             if self.gated:
                 self.gated = False
                 self.lane.push(self)  # type: ignore[arg-type]  # a Life is an Incarnation that can be activated
@@ -287,9 +275,6 @@ class Incarnation:
             self.runtime.bus.emit(ActorCrashed(self.path, kind, self.number, BACKGROUND.name, error))
         self.leave(Crashed(error))
 
-    # -- the end
-    # ----------------------------------------------------------------------------------------------------------------
-
     def clear(self) -> None:
         """Cancel timers and watches, forget notices, put the stash back in front."""
         if self._timers is not None:
@@ -302,12 +287,8 @@ class Incarnation:
 
     def refuse_impatient(self) -> None:
         """End the asks that wait here but chose not to wait through a restart."""
-        queue = self.cell.mailbox.queue
-        impatient = [envelope for envelope in queue if envelope.fail_fast]
-        for envelope in impatient:
-            queue.remove(envelope)
+        for envelope in self.cell.mailbox.take_out(lambda waits: waits.fail_fast):
             envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
-        self.cell.mailbox.release()
 
 
 def outcome(exit: Exit, error: BaseException) -> Exit:

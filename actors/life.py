@@ -5,6 +5,7 @@ reads now and then, keep a flooded actor from holding up the others.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from contextvars import Context as Variables
 from typing import Any
@@ -15,7 +16,7 @@ from .context import Context
 from .envelope import DONE, IN_HAND, MOVED, QUEUED, TURN, Envelope
 from .errors import Refuse
 from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
-from .exits import Crashed, Exit, is_clean
+from .exits import Crashed, Exit, Killed, is_clean
 from .incarnation import OVER, RUNNING, STARTED, STARTING, STOPPED, STOPPING, Incarnation, outcome
 
 BUDGET = 256
@@ -48,13 +49,14 @@ class Life(Incarnation):
         """Make the instance and have it start."""
         self.turn = turn = Envelope(STARTED, (), None, None, caller=self.starter, host=self, phase=IN_HAND)
         TURN.set(turn)
-        limit = self.cell.blueprint.start_timeout
+        limit, timer = self.cell.blueprint.start_timeout, None
+        if limit != math.inf:
+            timer = self.runtime.loop.call_later(limit, self.start_too_long, limit, context=self.runtime.plain)
         try:
             if self.killed:
                 raise asyncio.CancelledError("killed before it started")
             self.make()
-            async with asyncio.timeout(None if limit == float("inf") else limit):
-                await self.instance.started()
+            await self.instance.started()
         except FATAL:
             raise
         except BaseException as error:
@@ -63,6 +65,8 @@ class Life(Incarnation):
             return False
         finally:
             turn.phase = max(turn.phase, DONE)
+            if timer is not None:
+                timer.cancel()
         if self.detached:
             return False
         self.up()
@@ -71,6 +75,12 @@ class Life(Incarnation):
             self.lane.push(self)
             return False
         return await self.serve()
+
+    def start_too_long(self, limit: float) -> None:
+        """`started()` has used up its time."""
+        error = TimeoutError(f"expected started() to return within {limit:g} s")
+        self.leaving = Crashed(error)
+        self.cell.cancel(str(error))
 
     def made(self) -> None:
         """The instance is there and has no `started()` to run.
@@ -131,7 +141,7 @@ class Life(Incarnation):
             except BaseException as error:
                 end = self.settle_error(envelope, error)
                 if observed:
-                    self.tell_processed(envelope, began, "refused" if end is None else "crashed")
+                    self.tell_processed(envelope, began, outcome_of(end))
                 if end is not None:
                     if not self.detached:
                         await self.finish(end)
@@ -202,7 +212,7 @@ class Life(Incarnation):
         except BaseException as error:
             end = self.settle_error(envelope, error)
             if self.runtime.bus.every_message:
-                self.tell_processed(envelope, began, "refused" if end is None else "crashed")
+                self.tell_processed(envelope, began, outcome_of(end))
             if end is not None and not self.detached:
                 self.leave(end)
         else:
@@ -233,10 +243,14 @@ class Life(Incarnation):
         if self.detached:
             return self.death()
         reason = "killed" if self.killed and isinstance(error, asyncio.CancelledError) else "crashed"
+        if self.leaving is not None and isinstance(self.leaving, Crashed) and isinstance(error, asyncio.CancelledError):
+            error = self.leaving.error  # cut off by the crash of another handler that overlaps
         if not moved:
             runtime.undeliverable(path, envelope, reason, error if reason == "crashed" else None)
         if reason == "killed":
             return self.death()
+        if isinstance(self.leaving, Crashed) and self.leaving.error is error:
+            return self.leaving
         if runtime.bus.wants(ActorCrashed):
             kind = self.cell.blueprint.actor.__name__
             runtime.bus.emit(ActorCrashed(path, kind, self.number, envelope.handler.name, error))
@@ -310,3 +324,8 @@ class Life(Incarnation):
         """Tell that a message was handled."""
         took = self.runtime.loop.time() - began
         self.runtime.bus.emit(MessageProcessed(self.path, envelope.handler.name, result, took))
+
+
+def outcome_of(end: Exit | None) -> str:
+    """How a handler that raised ended, for the event."""
+    return "refused" if end is None else "killed" if isinstance(end, Killed) else "crashed"

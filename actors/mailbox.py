@@ -38,7 +38,10 @@ class Mailbox:
         if len(queue) >= self.limit or self.waiting:
             if self.full != "drop_old":
                 return False
-            self._drop(queue.popleft(), "dropped_old")
+            oldest = next((waits for waits in queue if not waits.own), None)
+            if oldest is not None:
+                queue.remove(oldest)
+                self._drop(oldest, "dropped_old")
         queue.append(envelope)
         if self.asleep:
             self._wake()
@@ -80,6 +83,18 @@ class Mailbox:
         if not waiting:
             self.waiting = None
 
+    def take_out(self, chosen: Callable[[Envelope], bool]) -> list[Envelope]:
+        """Take out the envelopes that match, also from the line of those who wait for room; the others move up."""
+        taken = [envelope for envelope in self.queue if chosen(envelope)]
+        for envelope in taken:
+            self.queue.remove(envelope)
+        for envelope, room in self.waiting or ():
+            if chosen(envelope) and not room.done():
+                room.set_result(None)
+                taken.append(envelope)
+        self.release()
+        return taken
+
     def put_back(self, envelopes: Iterable[Envelope]) -> None:
         """Put envelopes in front, in their order, full or not."""
         items = list(envelopes)
@@ -91,11 +106,7 @@ class Mailbox:
 
     def purge(self) -> None:
         """Forget what an old incarnation had sent to itself: ticks and piped results must not reach the next one."""
-        if any(envelope.own for envelope in self.queue):
-            kept = [envelope for envelope in self.queue if not envelope.own]
-            self.queue.clear()
-            self.queue.extend(kept)
-            self.release()
+        self.take_out(_is_own)
 
     def drain(self) -> list[Envelope]:
         """Everything that waits, in order, also with those who wait for room; the mailbox is empty afterwards."""
@@ -123,3 +134,7 @@ class Mailbox:
             error = MailboxFull(self.path, envelope.message(), " and had no room in time")
             room.set_exception(error)
             room.exception()
+
+
+def _is_own(envelope: Envelope) -> bool:
+    return envelope.own

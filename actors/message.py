@@ -67,7 +67,6 @@ REASONS = {
     "rejected": "the handler refused it, and nobody had asked",
     "stopped": "it still waited when its actor ended for good",
     "no_actor": "nobody lives at that path",
-    "not_forwarded": "it was being forwarded, and did not get there",
     "dropped_new": "the mailbox was full and drops what comes",
     "dropped_old": "the mailbox was full and drops what waits longest",
 }

@@ -49,10 +49,16 @@ class Blueprint(msgspec.Struct, frozen=True):
     start_timeout: float = math.inf
     drains: bool = False
 
+    @property
+    def patience(self) -> float:
+        """Seconds that it has to end, when nobody cuts it short; brutality is for its parent's stop alone."""
+        return 5.0 if self.shutdown == "brutal" else self.shutdown
+
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
             raise ValueError(f"expected name to be a string without '/', got {self.name!r}")
-        if self.shutdown != "brutal" and (isinstance(self.shutdown, str) or not self.shutdown >= 0):
+        shutdown: Any = self.shutdown
+        if shutdown != "brutal" and (isinstance(shutdown, str) or not shutdown >= 0):
             raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {self.shutdown!r}")
         if not self.start_timeout > 0:
             raise ValueError(f"expected start_timeout to be more than 0 seconds, got {self.start_timeout!r}")

@@ -7,9 +7,10 @@ so a ref never goes stale: it finds the new incarnation after a restart, and a n
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from .deadlines import Deadlines, timed_out
+from .cycles import refuse_cycle
+from .deadlines import timed_out
 from .envelope import DETACHED, DONE, IN_HAND, MOVED, QUEUED, TURN, Envelope, Host
 from .errors import (
     ActorGone,
@@ -19,12 +20,10 @@ from .errors import (
     Detached,
     MailboxFull,
     SystemNotRunning,
-    WrongClass,
 )
 from .exits import Exit, NoActor
-from .handlers import HandlerTable
-from .mailbox import Mailbox
 from .options import seconds
+from .recipients import Directory, Recipient, check_class, handlers_of
 
 A_co = TypeVar("A_co", covariant=True)
 B = TypeVar("B")
@@ -33,47 +32,11 @@ R = TypeVar("R")
 
 ASK_WITHIN = 5.0
 """Seconds that an ask waits for its reply unless `within` says otherwise."""
-LONGEST_CHAIN = 100
-"""Actors that the search for a cycle follows at most."""
 TELL_WITHIN = 5.0
 """Seconds that a tell from inside a handler waits for room;
 
 without a bound two full actors could wait for each other for ever.
 """
-
-
-class Recipient(Protocol):
-    """What a ref needs of the actor that it names."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def mailbox(self) -> Mailbox: ...
-    @property
-    def handlers(self) -> HandlerTable: ...
-    @property
-    def interface(self) -> type[Any]: ...
-    @property
-    def gone(self) -> bool: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def in_hand(self) -> Envelope | None: ...
-    @property
-    def ended(self) -> asyncio.Future[Exit]: ...
-
-
-class Directory(Protocol):
-    """What a ref needs of its system."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-    @property
-    def deadlines(self) -> Deadlines: ...
-    @property
-    def running(self) -> bool: ...
-    def find(self, path: str) -> Any: ...
-    def undeliverable(self, path: str, envelope: Envelope, reason: str, error: BaseException | None = None) -> None: ...
 
 
 class Ref(Generic[A_co]):
@@ -120,12 +83,6 @@ class Ref(Generic[A_co]):
             self._directory.undeliverable(self.path, envelope, "no_actor")
         elif not recipient.mailbox.put_nowait(envelope):
             await self._tell_when_full(recipient, envelope)
-
-    def give_up(self, envelope: Envelope, error: BaseException) -> None:
-        """A forwarded envelope found no way in; for the runtime."""
-        if isinstance(error, Exception):
-            envelope.fail(error)
-        self._directory.undeliverable(self.path, envelope, "not_forwarded")
 
     def try_tell(
         self, handler: Callable[Concatenate[A_co, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
@@ -186,7 +143,7 @@ class Ref(Generic[A_co]):
             self._refuse_restarting(recipient, envelope)
         directory.deadlines.add(envelope, self.path)
         if envelope.caller is not None:
-            envelope.caller.waits_for = recipient
+            envelope.caller.waits_for = (recipient, reply)
         try:
             if not recipient.mailbox.put_nowait(envelope):
                 await self._ask_when_full(recipient, envelope)
@@ -300,18 +257,6 @@ class Ref(Generic[A_co]):
         return f"<Ref {self.path} {found.state} {len(found.mailbox)}/{found.mailbox.limit}>"
 
 
-def check_class(found: Recipient, actor: type[Any]) -> None:
-    """Raise `WrongClass` unless the actor found is of that class, or of one below it."""
-    if not issubclass(found.interface, actor):
-        raise WrongClass(f"expected a {actor.__name__} at {found.path}, found a {found.interface.__name__}")
-
-
-def handlers_of(actor: type[Any]) -> HandlerTable:
-    """The table of handlers that a class was given when it was made."""
-    table: HandlerTable | None = getattr(actor, "__handlers__", None)
-    return HandlerTable(actor) if table is None else table
-
-
 def sender_in(turn: Envelope) -> Host | None:
     """The incarnation that sends in this turn; None once the turn is done. Raises `Detached` in a zombie's."""
     if turn.phase == DETACHED:
@@ -320,48 +265,28 @@ def sender_in(turn: Envelope) -> Host | None:
     return turn.host if turn.phase != DONE else None
 
 
-def refuse_cycle(turn: Envelope, recipient: Recipient) -> None:
-    """Raise `AskCycle` if the recipient's message in hand waits, through asks, for this turn.
-
-    First up: the chain of askers behind this turn. Then ahead: whom the recipient's own message in hand is waiting
-    for, which finds two actors that began to ask each other independently.
-    """
-    chain: list[str] = [recipient.path]
-    link: Envelope | None = turn
-    while link is not None and link.phase == IN_HAND and link.host is not None:
-        chain.append(link.host.path)
-        if link.host.cell is recipient:
-            raise AskCycle(tuple(reversed(chain)))
-        link = link.caller
-    asker = turn.host.cell if turn.host is not None else None
-    path, ahead = [turn.host.path if turn.host is not None else "", recipient.path], recipient.in_hand
-    while ahead is not None and ahead.phase == IN_HAND and len(path) < LONGEST_CHAIN:
-        waits_for: Any = ahead.waits_for
-        if waits_for is None:
-            return
-        path.append(waits_for.path)
-        if waits_for is asker:
-            raise AskCycle(tuple(path))
-        ahead = waits_for.in_hand
-
-
 async def pass_on(
     ref: Ref[Any], turn: Envelope, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
 ) -> None:
-    """Hand the message in hand on: the new envelope takes over its reply and its deadline, and `turn` is done with.
+    """Hand the message in hand on: the new envelope takes over its reply and its deadline.
 
-    Once it is moved, whatever goes wrong must end the ask and leave a dead letter, for nobody else will.
+    Until it is in, the turn keeps the message: whatever goes wrong then is a fault of the handler that forwards.
     """
     recipient = ref.recipient
     found = (handlers_of(ref.actor) if recipient is None else recipient.handlers)[handler]
     envelope = Envelope(found, args, kwargs, turn.host, turn.reply, turn.deadline, turn.caller, turn.fail_fast)
     if turn.caller is not None and recipient is not None:
-        refuse_cycle(turn.caller, recipient)
-    turn.phase = MOVED
+        try:
+            refuse_cycle(turn.caller, recipient)
+        except AskCycle as circle:  # the asker's affair, not a fault of the one who hands on
+            turn.fail(circle)
+            turn.phase = MOVED
+            return
+    turn.waits_for = envelope
     try:
         await ref.deliver(envelope)
-    except BaseException as error:
-        if envelope.phase == QUEUED:
-            envelope.phase = DONE
-            ref.give_up(envelope, error)
+    except BaseException:
+        if recipient is not None and (envelope.phase != QUEUED or envelope in recipient.mailbox.queue):
+            turn.phase = MOVED  # it got in after all; cancelled only then
         raise
+    turn.phase = MOVED

@@ -14,7 +14,7 @@ from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .envelope import Envelope
 from .errors import NameTaken
-from .refs import Recipient
+from .recipients import Recipient
 
 
 class Activity:

@@ -49,10 +49,13 @@ class Tasks:
         """The turns of all tasks that run."""
         return [turn for turn, _ in self._running.values()]
 
-    def cancel(self, only: Envelope | None = None) -> None:
-        """Ask all, or those of one turn, to end; `join` waits for them."""
+    def cancel(self, only: Envelope | None = None, again: bool = False) -> None:
+        """Ask all, or those of one turn, to end; `join` waits for them.
+
+        One that was asked already is asked `again` only when its time is up: it may be waiting in a `finally`.
+        """
         for task, (turn, _) in tuple(self._running.items()):
-            if only is None or turn is only:
+            if (only is None or turn is only) and (again or not task.cancelling()):
                 task.cancel()
 
     def all(self) -> tuple[asyncio.Task[Any], ...]:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from .envelope import MOVED, QUEUED, Envelope, Host
 from .handlers import Handler
 
+ROOM = 16
+"""Keys of timers that have fired, kept before the first look whether their ticks still wait."""
+
 
 class Counter(Protocol):
     """Who counts what is going on."""
@@ -82,16 +85,20 @@ class Timer:
         arguments, named = self._arguments
         self._tick = tick = Envelope(self._handler, arguments, named, self._timers.host, own=True)
         self._timers.post(tick)
+        if period is None and self.key is not None:
+            self._timers.keep_tick(self.key, tick)
 
 
 class Timers:
     """All timers of one incarnation, by key. Those that will tick once count as activity."""
 
-    __slots__ = ("_clock", "_running", "host", "post")
+    __slots__ = ("_clock", "_room", "_running", "_ticks", "host", "post")
 
     def __init__(self, clock: Clock, host: Host, post: Callable[[Envelope], None]) -> None:
         self._clock, self.host, self.post = clock, host, post
         self._running: dict[object, Timer] = {}
+        self._ticks: dict[object, Envelope] = {}
+        self._room = ROOM
 
     def now(self) -> float:
         """The time on the loop's clock, in seconds."""
@@ -124,10 +131,20 @@ class Timers:
 
     def cancel(self, key: object) -> bool:
         """Cancel the timer under that key; False if there is none."""
-        timer = self._running.get(key)
+        timer, tick = self._running.get(key), self._ticks.pop(key, None)
         if timer is not None:
             timer.cancel()
-        return timer is not None
+        if tick is None or tick.phase != QUEUED:
+            return timer is not None
+        tick.phase = MOVED
+        return True
+
+    def keep_tick(self, key: object, tick: Envelope) -> None:
+        """The last tick of a timer waits in the mailbox; its key can still take it back."""
+        self._ticks[key] = tick
+        if len(self._ticks) > self._room:
+            self._ticks = {name: waits for name, waits in self._ticks.items() if waits.phase == QUEUED}
+            self._room = max(ROOM, 2 * len(self._ticks))
 
     def forget(self, timer: Timer) -> None:
         """A timer has fired for the last time, or was cancelled."""

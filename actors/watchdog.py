@@ -38,6 +38,8 @@ class Watchdog:
     def _watch(self) -> None:
         asked, since, told = 0, time.monotonic(), False
         while not self._stop.wait(self._limit / 4):
+            if self._runtime.loop.is_closed():  # without stopping the system
+                return
             now = time.monotonic()
             if self._answered == asked:
                 if self._runtime.activity.count:
@@ -50,7 +52,7 @@ class Watchdog:
     def _ask(self, number: int) -> None:
         try:
             self._runtime.loop.call_soon_threadsafe(self._answer, number)
-        except RuntimeError:  # the loop was closed without stopping the system
+        except RuntimeError:  # closed since we looked
             self._stop.set()
 
     def _answer(self, number: int) -> None:

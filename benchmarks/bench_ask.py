@@ -4,6 +4,7 @@ import asyncio
 
 from subjects import Counter
 from support import Stopwatch, compare
+
 from upright.actors import ActorSystem
 
 COUNT, ASKERS = 50_000, 100

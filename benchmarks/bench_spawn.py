@@ -4,6 +4,7 @@ import asyncio
 
 from subjects import Counter
 from support import Stopwatch, compare, resident_bytes
+
 from upright.actors import ActorSystem
 
 COUNT = 10_000

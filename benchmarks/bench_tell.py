@@ -5,6 +5,7 @@ from collections import deque
 
 from subjects import Counter
 from support import Stopwatch, compare
+
 from upright.actors import ActorSystem
 
 COUNT = 300_000

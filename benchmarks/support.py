@@ -95,7 +95,9 @@ def report(
         ratios = [mine[figure] / other[figure] for mine, other in zip(runs[ours], rounds, strict=False)]
         row["ours_to_theirs"] = statistics.median(ratios) if ratios else None
         rows[name] = row
-        rest = ", ".join(f"{key} {value['median']:,.1f}" for key, value in row.items() if key not in (figure, "ours_to_theirs"))
+        rest = ", ".join(
+            f"{key} {value['median']:,.1f}" for key, value in row.items() if key not in (figure, "ours_to_theirs")
+        )
         main = row[figure]
         print(
             f"  {name:28} {main['median']:>14,.0f}  ({main['least']:,.0f} … {main['most']:,.0f})"
@@ -111,7 +113,7 @@ def report(
 
 def machine() -> str:
     """Where this ran, and with what."""
-    found = []
+    found: list[str] = []
     for package in ("pykka", "thespian", "uvloop", "msgspec", "anyio"):
         try:
             found.append(f"{package} {version(package)}")

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 from ..actor import Actor
 from ..handlers import Handler, HandlerTable
 from ..message import Message
-from ..refs import Directory, Recipient, Ref
+from ..recipients import Directory, Recipient
+from ..refs import Ref
 from ..system import ActorSystem
 
 A = TypeVar("A")

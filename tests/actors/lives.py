@@ -7,10 +7,11 @@ classes differ only in the hooks that they have, for an actor without hooks take
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from upright.actors import Actor, ActorSystem, Bounded, DeadLetter, Down, Exit, concurrent
+from upright.actors import Actor, ActorSystem, Bounded, DeadLetter, Down, Exit, Ref, concurrent
 
 Deed = Callable[[Any], Awaitable[Any]]
 Plan = Deed | Sequence[Deed]
@@ -182,7 +183,7 @@ def quiet(system: Systems, **options: Any) -> ActorSystem:
 
 
 @contextlib.asynccontextmanager
-async def a_gate() -> AsyncIterator[asyncio.Event]:
+async def a_gate() -> AsyncGenerator[asyncio.Event, None]:
     """A gate that is open at the end, however the test ends: a zombie that stayed would hang the loop's shutdown."""
     gate = asyncio.Event()
     try:
@@ -191,3 +192,45 @@ async def a_gate() -> AsyncIterator[asyncio.Event]:
         gate.set()
         for _ in range(10):
             await asyncio.sleep(0)
+
+
+def spawn_children(diary: Diary, kind: type[Doer], *names: str, **plans: Any) -> Deed:
+    """Start children that note their ends under their names; the result is their refs."""
+
+    async def deed(me: Doer) -> list[Ref[Doer]]:
+        return [await me.ctx.spawn(name, kind, diary, **plans) for name in names]
+
+    return deed
+
+
+def note(diary: Diary, word: str) -> Deed:
+    async def add(me: Doer) -> None:
+        diary.add(f"{word} of {me.ctx.path}")
+
+    return add
+
+
+def tidy_up(seconds: float) -> Deed:
+    """Wait for ever, and take a while to end when cancelled."""
+
+    async def deed(me: Doer) -> None:
+        try:
+            await hang(me)
+        finally:
+            await asyncio.sleep(seconds)
+
+    return deed
+
+
+def no_trace(*but: asyncio.Task[Any]) -> bool:
+    """Whether no task, timer or thread of a system is left."""
+    loop: Any = asyncio.get_running_loop()
+    tasks = [
+        task.get_name()
+        for task in asyncio.all_tasks()
+        if task.get_name().startswith(("/", "upright")) and task not in but
+    ]
+    timers = [handle for handle in loop._scheduled if not handle.cancelled()]
+    threads = [thread.name for thread in threading.enumerate() if "upright" in thread.name]
+    assert (tasks, timers, threads) == ([], [], [])
+    return True

@@ -87,7 +87,7 @@ class TestCycles:
         async with system() as s:
             a, b = await team(s, "ab")
 
-            async def both(_: Deeds) -> list[Any]:
+            async def both(_: Deeds) -> Any:
                 return await asyncio.gather(b.ask(Deeds.reply, 1), a.ask(Deeds.reply, 2), return_exceptions=True)
 
             one, two = await a.ask(Deeds.do, both)
@@ -103,7 +103,7 @@ class TestCycles:
                 return await me.ctx.forward(a, Deeds.reply, 1)
 
             error = await a.within(60).ask(Deeds.do, lambda _: raised_by(b.ask(Deeds.do, send_on)))
-            assert isinstance(error, AskCycle)
+            assert isinstance(root_of(error), AskCycle)
             assert asyncio.get_running_loop().time() == 0
 
     async def test_two_actors_that_ask_each_other_at_once_do_not_wait_out_their_time(self, system: Make) -> None:
@@ -231,6 +231,46 @@ class TestNoCycles:
 
             assert await a.ask(Deeds.do, lambda _: b.ask(Deeds.do, answer_and_go_on)) == "answered"
             assert await tasks[0] == "asked back"
+
+    @pytest.mark.parametrize("how", [Deeds.reply, Deeds.refuse, Deeds.crash])
+    async def test_an_ask_that_is_answered_waits_for_nobody_even_before_its_asker_has_resumed(
+        self, system: Make, how: Any
+    ) -> None:
+        """The next message of the one who answered is handled at once, and it asks the asker."""
+        async with system(log=None) as s:
+            a, b = await team(s, "ab")
+            gate = asyncio.Event()
+            await b.tell(Deeds.hold, gate)
+
+            async def ask_b(_: Deeds) -> str:
+                await asyncio.gather(b.ask(how), return_exceptions=True)
+                return "a went on"
+
+            first, second = await later(a.ask(Deeds.do, ask_b), b.ask(Deeds.relay, [a], "b too"))
+            gate.set()
+            assert await first == "a went on"
+            assert await second == "b too"
+
+    async def test_an_ask_that_timed_out_or_was_given_up_waits_for_nobody(self, system: Make) -> None:
+        async with system() as s:
+            a, b = await team(s, "ab")
+
+            async def give_up(_: Deeds) -> str:
+                await raised_by(b.within(1.0).ask(Deeds.reply, 1))
+                asking = asyncio.create_task(b.ask(Deeds.reply, 2))
+                await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.wait({asking})
+                await asyncio.sleep(3)
+                return "a went on"
+
+            async def ask_a(_: Deeds) -> Any:
+                await asyncio.sleep(2)
+                return await a.ask(Deeds.reply, "b too")
+
+            second, first = await later(b.ask(Deeds.do, ask_a), a.ask(Deeds.do, give_up))
+            assert await first == "a went on"
+            assert await second == "b too"
 
     async def test_a_new_actor_of_the_same_name_is_another_one(self, system: Make) -> None:
         async with system() as s:

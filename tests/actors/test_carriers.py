@@ -34,16 +34,12 @@ def anyio_backend(virtual_time: Any) -> Any:
     return virtual_time
 
 
-async def own_task(_: Any) -> Any:
-    return asyncio.current_task()
-
-
 async def own_task_after_a_while(_: Any) -> Any:
     await asyncio.sleep(0.1)
     return asyncio.current_task()
 
 
-@pytest.mark.parametrize("deed", [own_task, own_task_after_a_while])
+@pytest.mark.parametrize("deed", [own_task_after_a_while])
 async def test_a_stale_cancel_of_a_finished_handlers_task_hits_no_other_actor_and_stops_no_service(
     system: Systems, deed: Any
 ) -> None:

@@ -82,11 +82,13 @@ class TestReasons:
         assert letter.message.args == (act,)
         assert str(letter.error) in ("on purpose", "no")
 
-    async def test_an_asked_message_that_crashes_becomes_a_letter_too(self, system: Make) -> None:
+    async def test_an_asked_message_that_crashes_becomes_a_letter_too(
+        self, system: Make, recorders: list[Recorder]
+    ) -> None:
         async with system(log=None) as s:
             actor = await s.spawn("actor", Deeds)
             error = await raised_by(actor.ask(Deeds.crash))
-            (letter,) = await letters_of(s)
+            (letter,) = recorders[0].letters
         assert letter.reason == "crashed"
         assert letter.error is error.__cause__
         assert letter.message.asked
@@ -209,7 +211,8 @@ class TestNoCircle:
     async def test_a_message_to_the_office_that_fails_does_not_come_back(self, system: Make) -> None:
         async with system(log=None) as s:
             office: Ref[Any] = s.ref("/dead-letters", DeadLetters)
-            error = await raised_by(office.ask(DeadLetters.latest, "many"))
+            ask: Any = office.ask
+            error = await raised_by(ask(DeadLetters.latest, "many"))
             assert isinstance(error, ActorFailed)
             assert s.dead_letters_lost == 1
             assert await letters_of(s) == []

@@ -1,6 +1,7 @@
 """The laws of deadlines: exact to the instant, and nothing is left of an ask that has ended."""
 
 import asyncio
+import functools
 import gc
 import math
 from collections.abc import Callable
@@ -64,23 +65,23 @@ def test_each_ask_ends_at_its_very_deadline_unless_it_was_answered_before(story:
         expected: dict[int, float] = {}
         answered: set[int] = set()
 
-        def note(number: int) -> Callable[[object], None]:
-            return lambda _: ended.setdefault(number, loop.time())
+        def note(number: int, _: object) -> None:
+            ended.setdefault(number, loop.time())
 
         for verb, value in story:
             if verb == "ask":
                 envelope = an_ask(loop.time() + value)
                 assert envelope.reply is not None
-                envelope.reply.add_done_callback(note(len(asks)))
+                envelope.reply.add_done_callback(functools.partial(note, len(asks)))
                 expected[len(asks)] = envelope.deadline
                 asks.append(envelope)
                 deadlines.add(envelope, "/a")
             elif verb == "pass":
                 await advance(value)
-            elif value < len(asks) and asks[value].deadline > loop.time():
-                deadlines.discard(asks[value])
-                answered.add(value)
-                expected.pop(value, None)
+            elif (number := int(value)) < len(asks) and asks[number].deadline > loop.time():
+                deadlines.discard(asks[number])
+                answered.add(number)
+                expected.pop(number, None)
             waiting = [asks[number] for number, when in expected.items() if when > loop.time()]
             assert len(deadlines) >= len(waiting)
         await advance(4.0)

@@ -27,7 +27,8 @@ def test_every_kind_of_exit_is_judged_here() -> None:
 def test_exits_are_values_equal_when_their_fields_are() -> None:
     assert Shutdown("deploy") == Shutdown("deploy") != Shutdown("end of day")
     assert Normal() == Normal()
-    assert Killed("late") != Shutdown("late")
+    exits: list[Exit] = [Killed("late"), Shutdown("late"), Normal(), NoActor()]
+    assert all(exits.count(exit) == 1 for exit in exits)
 
 
 @pytest.mark.parametrize("exit", [Shutdown("a"), Killed("a")])

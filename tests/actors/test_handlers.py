@@ -27,6 +27,9 @@ class Loud(Deeds):
         return 1
 
 
+NAMELESS: Any = lambda: None  # noqa: E731  # that it has no name is the point
+
+
 async def elsewhere(_: Any) -> None: ...
 
 
@@ -78,7 +81,7 @@ def test_a_hook_is_no_message(hook: Any) -> None:
         pytest.param(Loud.__init__, id="the constructor"),
         pytest.param(Loud().reply, id="a bound method"),
         pytest.param(functools.partial(Deeds.reply, value=1), id="a partial"),
-        pytest.param(lambda _: None, id="a lambda"),
+        pytest.param(NAMELESS, id="a lambda"),
         pytest.param(Loud.static, id="a static method"),
         pytest.param("reply", id="a name"),
         pytest.param(None, id="nothing"),

@@ -8,6 +8,7 @@ import pytest
 from tests.actors.lives import (
     KINDS,
     Closer,
+    Deed,
     Diary,
     Doer,
     Oops,
@@ -97,8 +98,11 @@ async def test_a_restart_puts_the_stash_back_in_front_of_the_mailbox_in_its_orde
             me.ctx.stash()
         return await me.note(word)
 
-    def stashing(word: str) -> Any:
-        return lambda me: set_aside(me, word)
+    def stashing(word: str) -> Deed:
+        async def deed(me: Doer) -> str:
+            return await set_aside(me, word)
+
+        return deed
 
     async with quiet(system) as s:
         ref = await s.spawn("a", kind, diary)

@@ -3,7 +3,8 @@
 import pytest
 
 from upright.actors import DeadLetter, Message
-from upright.actors.message import REASONS
+from upright.actors.events import DeadLettered
+from upright.actors.message import REASONS, told
 
 SECRET = "4111-1111-1111-1111"
 
@@ -27,8 +28,6 @@ def test_the_repr_of_a_dead_letter_shows_no_payload_and_no_text_of_its_error() -
 
 
 def test_the_repr_of_an_event_that_holds_a_letter_shows_no_payload() -> None:
-    from upright.actors.events import DeadLettered
-
     assert SECRET not in repr(DeadLettered("/bank", DeadLetter("/bank", Message("append", (SECRET,)), "stopped")))
 
 
@@ -44,3 +43,20 @@ def test_two_messages_never_share_their_default_arguments() -> None:
 def test_every_reason_of_a_dead_letter_is_explained() -> None:
     assert set(REASONS) == {"crashed", "killed", "rejected", "stopped", "no_actor", "dropped_new", "dropped_old"}
     assert all(REASONS.values())
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text today")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("no"), "ValueError: no"),
+        (KeyError(), "KeyError"),
+        (Unreadable(), "Unreadable (its text cannot be read: RuntimeError)"),
+    ],
+)
+def test_an_error_can_be_told_whatever_its_text_does(error: Exception, text: str) -> None:
+    assert told(error) == text

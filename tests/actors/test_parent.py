@@ -109,7 +109,8 @@ async def test_an_end_by_the_parent_buries_the_child_and_frees_its_name_before_i
 
         async def end(me: Judge) -> Exit:
             recipient: Any = child.recipient
-            return await recipient.end("enough")
+            exit: Exit = await recipient.end("enough")
+            return exit
 
         await other.ask(Doer.do, watch)
         assert await judge.ask(Judge.do, end) == Shutdown("enough")

@@ -1,6 +1,5 @@
 """The laws of refs: typed addresses that never go stale, and their three verbs."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from typing import Any
@@ -287,4 +286,3 @@ def test_the_actor_of_a_ref_is_the_class_that_it_was_made_for() -> None:
     nowhere: Any = None
     ref: Ref[Interface] = Ref(nowhere, "/a", Interface)
     assert ref.actor is Interface
-    assert asyncio.iscoroutinefunction(ref.tell)

@@ -1,6 +1,7 @@
 """The laws of the root: it restarts what crashed or was killed, alone, and lets go what stopped itself."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ async def test_a_restart_that_fails_is_tried_again_after_a_pause_that_doubles_up
         assert await asked == "patient"
         failed = recorders[0].of(ActorStartFailed, "/a")
         assert [event.incarnation for event in failed] == list(range(2, 11))
-    pauses = [later - earlier for earlier, later in zip(tried, tried[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
     assert tried[0] == began
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0])
     assert "mail 11" in diary.words

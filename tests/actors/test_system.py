@@ -1,30 +1,36 @@
 """The laws of a system: how it starts and stops, and that nothing of it is left."""
 
 import asyncio
-import gc
-import threading
-import weakref
 from typing import Any
 
 import anyio
 import pytest
 
 from tests.actors.lives import (
-    KINDS,
     Closer,
     Diary,
     Doer,
     Oops,
+    Starter,
     Systems,
     crash,
-    hang,
+    no_trace,
     quiet,
     rest,
     sleep,
-    stop,
     wait_for,
 )
-from upright.actors import Actor, ActorError, ActorSystem, DeadLetter, DeadLetters, Ref, SystemNotRunning
+from upright.actors import (
+    Actor,
+    ActorError,
+    ActorSystem,
+    DeadLetter,
+    DeadLetters,
+    NoActor,
+    Ref,
+    Shutdown,
+    SystemNotRunning,
+)
 from upright.actors.testing import VirtualTimeLoop, advance, settle
 
 pytestmark = pytest.mark.anyio
@@ -183,103 +189,6 @@ async def test_two_systems_on_one_loop_never_see_each_other(system: Systems) -> 
         assert await refs[1].ask(Doer.note, "still here") == "still here"
 
 
-def no_trace(*but: asyncio.Task[Any]) -> bool:
-    """Whether no task, timer or thread of a system is left."""
-    loop: Any = asyncio.get_running_loop()
-    tasks = [
-        task.get_name()
-        for task in asyncio.all_tasks()
-        if task.get_name().startswith(("/", "upright")) and task not in but
-    ]
-    timers = [handle for handle in loop._scheduled if not handle.cancelled()]
-    threads = [thread.name for thread in threading.enumerate() if "upright" in thread.name]
-    assert (tasks, timers, threads) == ([], [], [])
-    return True
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_stopped_system_leaves_no_task_timer_thread_or_actor_behind_whatever_its_actors_did(
-    kind: type[Doer],
-) -> None:
-    """Without the recorder of the fixture: the errors in its events hold the frames that they came through."""
-    made: list[weakref.ref[Doer]] = []
-
-    def note_birth(me: Doer) -> Any:
-        made.append(weakref.ref(me))
-
-    async def do_much(me: Doer) -> None:
-        me.ctx.after(1_000, Doer.note, "x")
-        me.ctx.every(1_000, Doer.note, "x")
-        me.ctx.background(hang(me))
-        me.ctx.pipe(hang(me), Doer.result)
-        me.ctx.watch(other, Doer.down)
-        await me.ctx.spawn("child", kind, None, init=note_birth)
-
-    async with ActorSystem(log=None, blocked_after=5.0) as s:
-        other = await s.spawn("other", kind, None, init=note_birth)
-        for number, end in enumerate((rest, crash, stop, hang)):
-            ref = await s.spawn(f"a{number}", kind, None, init=note_birth)
-            await ref.ask(Doer.do, do_much)
-            await ref.tell(Doer.overlap, "word", sleep(0.1))
-            await ref.tell(Doer.do, end)
-            with pytest.raises(ActorError):
-                await ref.within(0.2).ask(Doer.do, hang)
-    assert no_trace()
-    assert len(made) >= 9
-    del ref, other
-    gc.collect()
-    assert [one() for one in made if one() is not None] == []
-
-
-class Forgetful(Actor):
-    """A dead-letter actor that keeps nothing."""
-
-    async def letter(self, letter: DeadLetter) -> None: ...
-
-
-async def test_ten_thousand_restarts_leave_nothing_behind() -> None:
-    diary = Diary()
-    instances: weakref.WeakSet[Doer] = weakref.WeakSet()
-
-    async def use_everything(me: Doer) -> None:
-        me.ctx.after(1_000, Doer.note, "x")
-        me.ctx.timer("key").every(1_000, Doer.note, "x")
-        me.ctx.watch(other, Doer.down)
-        me.ctx.background(hang(me))
-        await crash(me)
-
-    async with ActorSystem(log=None, blocked_after=None, dead_letters=Forgetful) as s:
-        other = await s.spawn("other", Doer)
-        ref = await s.spawn("a", Closer, diary, init=instances.add)
-        tasks = len(asyncio.all_tasks())
-        for _ in range(10_000):
-            await ref.tell(Doer.do, use_everything)
-            diary.words.clear()
-            diary.reasons.clear()
-        await s.idle()
-        diary.reasons.clear()
-        assert diary.lives == 10_001
-        gc.collect()
-        loop: Any = asyncio.get_running_loop()
-        assert len(asyncio.all_tasks()) <= tasks + 1
-        assert len([handle for handle in loop._scheduled if not handle.cancelled()]) <= 1
-        recipient: Any = other.recipient
-        assert len(recipient.watchers) == 0
-        assert len(instances) == 1
-
-
-async def test_the_letters_that_are_kept_keep_no_crashed_instance_alive() -> None:
-    """An error holds the frames that it came through, and these the instance with all its state."""
-    instances: weakref.WeakSet[Doer] = weakref.WeakSet()
-    async with ActorSystem(log=None, blocked_after=None) as s:
-        ref = await s.spawn("a", Doer, None, init=instances.add)
-        for _ in range(20):
-            await ref.tell(Doer.do, crash)
-        await s.idle()
-        gc.collect()
-        assert len(instances) == 1
-
-
 async def test_peek_shows_what_waits_the_next_first_and_takes_nothing(system: Systems) -> None:
     gate = asyncio.Event()
     async with quiet(system) as s:
@@ -363,3 +272,36 @@ def test_one_system_may_serve_two_loops_one_after_the_other() -> None:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             assert runner.run(main()) == "here"
     assert diary.lives == 2
+
+
+async def test_end_stops_one_actor_for_good_and_leaves_the_others(system: Systems) -> None:
+    diary = Diary()
+    async with quiet(system) as s:
+        one, other = await s.spawn("one", Doer, diary), await s.spawn("other", Doer, diary)
+        await one.tell(Doer.note, "last")
+        assert await s.end(one) == Shutdown("ended by hand")
+        assert one.recipient is None
+        assert await s.end(one) == NoActor()
+        assert await other.ask(Doer.note, "here") == "here"
+        assert (await s.spawn("one", Doer, diary)) == one, "its name is free"
+
+
+async def test_end_also_ends_an_actor_that_is_down_between_two_starts(system: Systems) -> None:
+    async def refuse_to_start(_: Any) -> None:
+        raise RuntimeError("not now")
+
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Starter, None, started=[rest, refuse_to_start])
+        await s.kill(ref)
+        await advance(0.05)
+        assert await s.end(ref) != NoActor()
+        await advance(60)
+        assert ref.recipient is None
+
+
+async def test_the_root_can_be_neither_killed_nor_ended_by_hand(system: Systems) -> None:
+    async with quiet(system) as s:
+        for verb in (s.kill, s.end):
+            with pytest.raises(ValueError, match="expected an actor below the root"):
+                await verb(s.ref("/", Actor))
+        assert s.running

@@ -176,8 +176,12 @@ async def test_timers_without_a_key_never_replace_each_other(system: Systems) ->
     async with quiet(system) as s:
         clock = Clock()
         ref = await s.spawn("a", Doer, clock)
-        for word in ("one", "two"):
-            await ref.ask(Doer.do, now(lambda me, word=word: me.ctx.after(1.0, Doer.note, word)))
+
+        def set_both(me: Doer) -> None:
+            for word in ("one", "two"):
+                me.ctx.after(1.0, Doer.note, word)
+
+        await ref.ask(Doer.do, now(set_both))
         await advance(2)
         assert clock.words == ["one 1", "two 1"]
 

@@ -1,6 +1,7 @@
 """The laws of the watchdog, on the real loop: it reports who holds the loop up, once, and nobody else."""
 
 import asyncio
+import functools
 import threading
 import time
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 from tests.actors.lives import Diary, Doer, Starter, Systems, hang, quiet, rest, sleep, wait_for
 from upright.actors import ActorSystem
 from upright.actors.events import LoopBlocked
-from upright.actors.testing import Recorder
+from upright.actors.testing import Recorder, VirtualDeadlock, VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 
 LIMIT = 0.1
+PATIENT = 0.5
+"""For tests that expect no report: a busy machine may hold up a loop for a tenth of a second."""
 
 
 async def block(_: Any) -> None:
@@ -32,7 +35,7 @@ async def test_a_handler_that_blocks_the_loop_is_reported_once_with_its_actor_an
     async with system(log=None, blocked_after=LIMIT) as s:
         ref = await s.spawn("a", Doer)
         await ref.ask(Doer.do, block)
-        (blocked,) = recorders[0].of(LoopBlocked)
+        (blocked,) = recorders[0].of(LoopBlocked, "/a")
     assert (blocked.path, blocked.handler) == ("/a", "do")
     assert blocked.blocked_s >= LIMIT
     assert "in block" in blocked.stack
@@ -44,8 +47,8 @@ async def test_each_time_the_loop_is_held_up_is_reported(system: Systems, record
         ref = await s.spawn("a", Doer)
         for _ in range(2):
             await ref.ask(Doer.do, block)
-            await ref.ask(Doer.do, sleep(LIMIT))
-        assert len(recorders[0].of(LoopBlocked)) == 2
+            await ref.ask(Doer.do, sleep(LIMIT * 3))
+        assert len(recorders[0].of(LoopBlocked, "/a")) == 2
 
 
 async def test_the_report_comes_while_the_loop_is_still_blocked(system: Systems, recorders: list[Recorder]) -> None:
@@ -63,7 +66,7 @@ async def test_the_report_comes_while_the_loop_is_still_blocked(system: Systems,
 async def test_a_start_that_blocks_the_loop_is_reported_too(system: Systems, recorders: list[Recorder]) -> None:
     async with system(log=None, blocked_after=LIMIT) as s:
         await s.spawn("a", Starter, None, started=block)
-        (blocked,) = recorders[0].of(LoopBlocked)
+        (blocked,) = recorders[0].of(LoopBlocked, "/a")
     assert (blocked.path, blocked.handler) == ("/a", "started")
 
 
@@ -71,23 +74,23 @@ async def test_handlers_that_wait_and_systems_at_rest_are_never_reported(
     system: Systems, recorders: list[Recorder]
 ) -> None:
     gate = asyncio.Event()
-    async with system(log=None, blocked_after=LIMIT) as s:
+    async with system(log=None, blocked_after=PATIENT) as s:
         await s.spawn("idle", Doer)
         ref = await s.spawn("a", Doer)
         asked = asyncio.create_task(ref.ask(Doer.do, wait_for(gate)))
-        await asyncio.to_thread(time.sleep, LIMIT * 6)
+        await asyncio.to_thread(time.sleep, PATIENT * 2)
         gate.set()
         await asked
-        await asyncio.to_thread(time.sleep, LIMIT * 6)
+        await asyncio.to_thread(time.sleep, PATIENT * 2)
         assert recorders[0].of(LoopBlocked) == []
 
 
 async def test_an_actor_that_is_flooded_but_lets_the_loop_turn_is_not_reported(
     system: Systems, recorders: list[Recorder]
 ) -> None:
-    async with system(log=None, blocked_after=LIMIT) as s:
+    async with system(log=None, blocked_after=PATIENT) as s:
         ref = await s.spawn("a", Doer, Diary())
-        ends = asyncio.get_running_loop().time() + LIMIT * 5
+        ends = asyncio.get_running_loop().time() + PATIENT * 2
         while asyncio.get_running_loop().time() < ends:
             await ref.tell(Doer.do, rest)
             await asyncio.sleep(0)
@@ -128,3 +131,22 @@ def test_a_loop_that_was_closed_without_a_stop_ends_the_thread() -> None:
     for thread in watchdogs()[before:]:
         thread.join(timeout=5)
     assert len(watchdogs()) == before
+
+
+def test_it_does_not_hide_from_virtual_time_that_nothing_can_wake_the_loop() -> None:
+    async def main() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        rescue = threading.Timer(5.0, lambda: loop.call_soon_threadsafe(task.cancel))
+        rescue.start()
+        try:
+            async with ActorSystem(log=None, blocked_after=LIMIT) as system:
+                ref = await system.spawn("a", Doer)
+                await ref.tell(Doer.do, hang)
+                await system.idle()
+        finally:
+            rescue.cancel()
+
+    factory = functools.partial(VirtualTimeLoop, deadlock_after=LIMIT * 5)
+    with pytest.raises(VirtualDeadlock), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
