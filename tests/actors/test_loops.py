@@ -1,0 +1,117 @@
+"""The laws that hold on every event loop, in real time: asyncio, in debug mode too, with eager tasks, and uvloop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.actors.lives import Doer, Oops, crash
+from upright.actors import Actor, ActorFailed, ActorSystem
+
+
+def debugging() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    return loop
+
+
+def eager() -> asyncio.AbstractEventLoop:
+    """A loop whose tasks begin inside of create_task, where this Python has them (3.12 on)."""
+    loop = asyncio.new_event_loop()
+    factory: Any = getattr(asyncio, "eager_task_factory", None)
+    loop.set_task_factory(factory)
+    return loop
+
+
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [
+    asyncio.new_event_loop,
+    debugging,
+    eager,
+    uvloop.new_event_loop,
+]
+
+
+class Relay(Actor):
+    """Passes a number on until it is used up."""
+
+    async def pass_on(self, left: int, done: "asyncio.Future[str]") -> None:
+        if left:
+            await self.ctx.ref("b" if self.ctx.path == "/a" else "a", Relay).tell(Relay.pass_on, left - 1, done)
+        else:
+            done.set_result(self.ctx.path)
+
+    async def hold(self, gate: asyncio.Event) -> str:
+        async with asyncio.timeout(10):
+            await gate.wait()
+        return self.ctx.path
+
+    async def leave(self) -> None:
+        raise SystemExit(3)
+
+
+def run(make_loop: Callable[[], asyncio.AbstractEventLoop], scene: Callable[[ActorSystem], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with ActorSystem(log=None) as system:
+            await scene(system)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_two_actors_hand_a_message_back_and_forth(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scene(system: ActorSystem) -> None:
+        for name in ("a", "b"):
+            await system.spawn(name, Relay)
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        await system.ref("/a", Relay).tell(Relay.pass_on, 1_001, done)
+        assert await done == "/b"
+
+    run(make_loop, scene)
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_an_actor_that_waits_holds_up_no_other(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scene(system: ActorSystem) -> None:
+        gate = asyncio.Event()
+        held = [await system.spawn(f"held-{number}", Relay) for number in range(20)]
+        asking = [asyncio.ensure_future(ref.ask(Relay.hold, gate)) for ref in held]
+        free = await system.spawn("free", Doer)
+        assert await free.ask(Doer.note, "here") == "here"
+        assert not any(ask.done() for ask in asking)
+        gate.set()
+        assert await asyncio.gather(*asking) == [ref.path for ref in held]
+
+    run(make_loop, scene)
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_crash_is_told_and_healed(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scene(system: ActorSystem) -> None:
+        ref = await system.spawn("a", Doer)
+        with pytest.raises(ActorFailed) as failure:
+            await ref.ask(Doer.do, crash)
+        assert isinstance(failure.value.__cause__, Oops)
+        assert await ref.ask(Doer.note, "again") == "again"
+
+    run(make_loop, scene)
+
+
+def test_a_system_exit_in_a_handler_ends_the_program_with_its_status_and_the_system_with_it() -> None:
+    systems: list[ActorSystem] = []
+
+    async def main() -> None:
+        async with ActorSystem(log=None) as system:
+            systems.append(system)
+            ref = await system.spawn("a", Relay)
+            await ref.tell(Relay.leave)
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit) as exit:
+        asyncio.run(main())
+    assert exit.value.code == 3
+    assert not systems[0].running
+    assert systems[0].zombies == 0
