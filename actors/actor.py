@@ -57,9 +57,9 @@ class Actor(Generic[S]):
         cls.__handlers__ = HandlerTable(cls)
 
     async def started(self) -> None:
-        """Called before the first message of every incarnation;
+        """Called before the first message of every incarnation.
 
-        nothing is handled until it returns. An error fails the start.
+        Nothing is handled until it returns. An error fails the start.
         """
 
     async def stopping(self, reason: Exit) -> None:

@@ -46,7 +46,6 @@ class Mortal(Protocol):
 
 async def bury(actor: Mortal, exit: Exit) -> None:
     """End an actor whose incarnation is over:
-
     give its mail to `undelivered()`, then to the dead-letter actor; free its name.
     """
     if actor.gone or actor.burying:

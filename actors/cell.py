@@ -14,7 +14,7 @@ from .actor import Actor
 from .burial import bury, post_mortem
 from .dispatcher import Dispatcher
 from .envelope import IN_HAND, TURN, Envelope
-from .errors import ActorGone, StartFailed
+from .errors import ActorGone, Ignore, StartFailed
 from .exits import Crashed, Exit, Killed, NoActor, Shutdown
 from .handlers import Handler, HandlerTable
 from .life import FATAL, Life
@@ -22,7 +22,6 @@ from .mailbox import Mailbox
 from .message import told
 from .options import Blueprint, Bounded
 from .parent import Parent
-from .recipients import check_class
 from .refs import Ref
 from .runtime import Runtime
 from .watching import Watch
@@ -145,7 +144,7 @@ class Cell:
             except BaseException as error:
                 ending = self.runtime.keep(life.finish(Crashed(error), started=False), f"{self.path} failed start")
                 await asyncio.wait({ending})
-                raise self._start_failed(error) from error
+                raise self._start_failed(error) from None if isinstance(error, Ignore) else error
             life.made()
             return
         self._ready = ready = self.runtime.loop.create_future()
@@ -162,12 +161,18 @@ class Cell:
         if ready is not None and not ready.done():
             ready.set_result(None)
 
-    def _start_failed(self, error: BaseException) -> StartFailed:
+    def _start_failed(self, error: BaseException) -> StartFailed | Ignore:
+        if isinstance(error, Ignore):
+            return error
         self.tell(events.ActorStartFailed, self.kind, self.incarnation, error)
-        return StartFailed(self.path, told(error))
+        failure = StartFailed(self.path, told(error))
+        failure.__cause__ = error
+        return failure
 
     async def restart(self) -> None:
         """Begin the next incarnation of an actor that is down; for a parent that judges. Raises `StartFailed`."""
+        if self.parent is not None and self.parent.life is not None:
+            self.parent.life.withdraw(lambda token: token is self)  # its last end is dealt with
         self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, 0.0)
         await self.start()
 
@@ -185,6 +190,9 @@ class Cell:
 
     def arm(self) -> None:
         """The time to end runs: cancel after `shutdown` seconds, and after `grace` more leave it behind."""
+        for child in tuple(self.children.values()):
+            if child.life is not None and child.life.phase == "starting":
+                child.life.leave(Shutdown(f"its parent {self.path} ends"))  # or its start would hold up that end
         if self._ladder is None and not self.gone:
             limit = self.blueprint.patience
             if limit != math.inf:
@@ -230,9 +238,9 @@ class Cell:
         return self.exit
 
     async def halt(self, why: str) -> None:
-        """End the incarnation only, in the time that the blueprint gives;
+        """End the incarnation only, in the time that the blueprint gives.
 
-        a parent that judges then restarts or buries.
+        A parent that judges then restarts or buries.
         """
         life = self.life
         if self.gone or life is None or life.phase == "over":
@@ -250,10 +258,15 @@ class Cell:
         await asyncio.wait({self._down})
 
     async def end_children(self) -> None:
-        """End all children, the youngest first, each in its own time."""
+        """End all children, the youngest first, each in its own time; those of a parent that says so all at once."""
+        why = f"its parent {self.path} ends"
+        if getattr(self.blueprint.actor, "ends_children_together", False):
+            ending = {self.runtime.keep(child.end(why), f"{child.path} end") for child in self.children.values()}
+            if ending:
+                await asyncio.wait(ending)
         while self.children:
             child = next(reversed(self.children.values()))
-            await child.end(f"its parent {self.path} ends")
+            await child.end(why)
 
     async def over(self, exit: Exit, started: bool) -> None:
         """The incarnation has ended; go down, or for good."""
@@ -265,7 +278,6 @@ class Cell:
         if ready is not None and not ready.done():
             error = exit.error if isinstance(exit, Crashed) else None
             failure = self._start_failed(error if error is not None else asyncio.CancelledError("it was stopped first"))
-            failure.__cause__ = error
             ready.set_exception(failure)
             ready.exception()  # marks it as seen: whoever waited may be gone
         if not self._judged:
@@ -312,13 +324,6 @@ class Cell:
     def _judged(self) -> bool:
         return self.parent is not None and issubclass(self.parent.blueprint.actor, Parent)
 
-    def locate(self, path: str, actor: type[Any]) -> Ref[Any]:
-        """The ref of any actor by its absolute path."""
-        found = self.runtime.find(path)
-        if found is not None:
-            check_class(found, actor)
-        return Ref(self.runtime, path, actor, found)
-
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
         """Start a child; it is ended again if whoever wanted it is cancelled meanwhile."""
         if self.life is None or self.life.phase not in ("starting", "running") or self.life.leaving is not None:
@@ -326,7 +331,7 @@ class Cell:
         child = Cell(self.runtime, self, blueprint)
         try:
             await child.start()
-        except StartFailed as error:
+        except (StartFailed, Ignore) as error:
             await child.bury()
             raise error from error.__cause__
         except asyncio.CancelledError:

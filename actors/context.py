@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .envelope import IN_HAND, MOVED, TURN, Envelope
 from .errors import NotInHand, StashFull
-from .exits import Normal
+from .exits import Exit, Normal, Shutdown
 from .handlers import Handler, HandlerTable
 from .options import Blueprint, seconds
 from .refs import Ref, pass_on
@@ -43,7 +43,9 @@ class Host(Protocol):
 
     def locate(self, path: str, actor: type[A]) -> Ref[A]: ...
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
-    def leave(self, exit: Normal) -> None: ...
+    @property
+    def leaving(self) -> Exit | None: ...
+    def leave(self, exit: Exit) -> None: ...
     def unstash(self) -> None: ...
     def run_beside(self, work: Coroutine[Any, Any, Any], name: str, inner: object) -> asyncio.Task[Any]: ...
     def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None: ...
@@ -101,6 +103,15 @@ class Context:
         """End this actor after the message in hand, with reason `Normal`. What still waits becomes dead letters."""
         self._host.leave(Normal())
 
+    def shut_down(self, why: str) -> None:
+        """End this actor after the message in hand, cleanly, with reason `Shutdown(why)`."""
+        self._host.leave(Shutdown(why))
+
+    @property
+    def ending(self) -> bool:
+        """Whether this actor was asked to end, or is ending: work in hand had better come to an end too."""
+        return self._host.leaving is not None
+
     def after(
         self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Timer:
@@ -115,9 +126,9 @@ class Context:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Timer:
-        """Send this actor a message every `period` seconds, at a fixed rate, first in one period;
+        """Send this actor a message every `period` seconds, at a fixed rate, first in one period.
 
-        one tick waits at most.
+        One tick waits at most.
         """
         return self._timer(None, _period(period), _period(period), handler, args, kwargs)
 
@@ -171,6 +182,10 @@ class Context:
         await pass_on(ref, turn, handler, args, kwargs or None)
         ignored: Any = None
         return ignored  # type: ignore[no-any-return]  # never read: the turn is marked as moved
+
+    def now(self) -> float:
+        """The time on the loop's clock, in seconds: monotonic, and virtual under a loop of virtual time."""
+        return self._host.timers.now()
 
     def time_left(self) -> float:
         """Seconds until the asker of the message in hand stops waiting; `inf` if nobody does."""

@@ -11,6 +11,7 @@ ActorError
 ├── MailboxFull         gives the message back
 ├── StashFull
 ├── StartFailed         `started()` raised, or took too long; `__cause__` is the error
+├── Ignore              an actor declines to start, which is no failure
 ├── NameTaken
 ├── WrongClass          the actor at that path is of another class
 ├── UnknownHandler      what was sent is no handler of that actor
@@ -88,6 +89,10 @@ class StartFailed(ActorError):
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path} did not start: {why}")
         self.path = path
+
+
+class Ignore(ActorError):
+    """Raise it in `started()` to decline to start. A supervisor keeps the spec and goes on without the child."""
 
 
 class NameTaken(ActorError):

@@ -117,9 +117,9 @@ class MessageDropped(Event, frozen=True):
 
 
 class AskExpired(Event, frozen=True):
-    """An ask was found in the mailbox after its asker had stopped waiting;
+    """An ask was found in the mailbox after its asker had stopped waiting.
 
-    it was not run. `late_s`: by how long, 0 if withdrawn.
+    It was not run. `late_s`: by how long, 0 if withdrawn.
     """
 
     name: ClassVar[str] = "ask.expired"

@@ -191,7 +191,6 @@ class Life(Incarnation):
 
     def must_wait(self, envelope: Envelope) -> bool:
         """Whether a message has to wait for the overlapping handlers:
-
         an ordinary one always, a concurrent one at its limit.
         """
         limit = envelope.handler.limit

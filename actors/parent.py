@@ -1,6 +1,6 @@
 """Actors that decide what becomes of their children: the seam on which supervisors stand."""
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .actor import Actor
 from .exits import Exit
@@ -37,6 +37,9 @@ class Parent(Actor[None]):
 
     It hears of each end that it did not cause through `child_ended`, on the control lane.
     """
+
+    ends_children_together: ClassVar[bool] = False
+    """Whether its children are ended all at once, and not one after the other from the youngest on."""
 
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """A child has ended by itself; here it is buried."""

@@ -6,7 +6,7 @@ One per `ActorSystem`, never global: two systems in a process never see each oth
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context as Variables
-from typing import Any
+from typing import Any, TypeVar
 
 from .bus import EventBus
 from .dead_letter_office import DeadLetterOffice
@@ -14,7 +14,10 @@ from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .envelope import Envelope
 from .errors import NameTaken
-from .recipients import Recipient
+from .recipients import Recipient, check_class
+from .refs import Ref
+
+A = TypeVar("A")
 
 
 class Activity:
@@ -86,6 +89,13 @@ class Runtime:
     def find(self, path: str) -> Any:
         """Who lives at the path, or None."""
         return self.actors.get(path)
+
+    def locate(self, path: str, actor: type[A]) -> Ref[A]:
+        """The ref of any actor by its absolute path. Raises `WrongClass` if one of another class lives there."""
+        found = self.find(path)
+        if found is not None:
+            check_class(found, actor)
+        return Ref(self, path, actor, found)
 
     def register(self, path: str, actor: Recipient) -> None:
         """Give a path to an actor. Raises `NameTaken`."""

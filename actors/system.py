@@ -20,6 +20,7 @@ from .exits import Exit, NoActor
 from .handlers import HandlerTable
 from .message import DeadLetter, Message
 from .options import Blueprint, seconds
+from .ports import Startable
 from .refs import Ref
 from .root import Root
 from .runtime import Runtime
@@ -45,6 +46,7 @@ class ActorSystem:
     """Actors that live and end together. Use it with `async with`, or `await start()` and `await stop()`, from any
     task.
 
+    `tree`: what to start, such as `supervisor("bank", …)`; the system can also do without and `spawn`.
     `dead_letters`: the class of the actor at `/dead-letters`. `log`: who is told of events from the beginning; None
     for nobody. `grace`: seconds that a cancelled actor has before it is left behind as a zombie. `blocked_after`:
     seconds that a handler may hold the event loop before that is reported; None for no watching.
@@ -54,12 +56,14 @@ class ActorSystem:
 
     def __init__(
         self,
+        tree: Startable | None = None,
         *,
         dead_letters: Callable[[], TakesLetters] = DeadLetters,
         log: Observer | None = EventLog(),  # noqa: B008  # it holds no state but its level
         grace: float = 1.0,
         blocked_after: float | None = 1.0,
     ) -> None:
+        self._tree = tree
         self._letters = as_class(dead_letters)
         if not hasattr(self._letters, "letter"):
             raise TypeError(f"expected {self._letters.__name__} to have an async method letter(self, letter)")
@@ -77,7 +81,7 @@ class ActorSystem:
         self._stopping: asyncio.Task[None] | None = None
 
     async def start(self) -> Self:
-        """Start the root and the dead-letter actor. Raises `StartFailed` if the latter does not come up.
+        """Start the root, the dead-letter actor and the tree. Raises `StartFailed` if one of them does not come up.
 
         A system can be started again after it was stopped; refs of the first run do not reach the second.
         """
@@ -92,12 +96,13 @@ class ActorSystem:
         try:
             await root.start()
             await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
+            handlers: HandlerTable = self._letters.__handlers__
+            runtime.office.open(runtime.find(PATH), handlers[self._letters.letter])
+            if self._tree is not None:
+                await root.spawn(self._tree.blueprint())
         except BaseException:
             await self.stop()
             raise
-        office = runtime.find(PATH)
-        handlers: HandlerTable = self._letters.__handlers__
-        runtime.office.open(office, handlers[self._letters.letter])
         return self
 
     async def stop(self) -> None:
@@ -170,17 +175,17 @@ class ActorSystem:
         return await self._root.spawn(blueprint)
 
     def ref(self, path: str, actor: type[A]) -> Ref[A]:
-        """The ref of the actor at an absolute path;
+        """The ref of the actor at an absolute path.
 
-        it need not live there yet. Raises `WrongClass` if another kind does.
+        It need not live there yet. Raises `WrongClass` if another kind does.
         """
         if not path.startswith("/"):
             raise ValueError(f"expected an absolute path such as /bank/ledger, got {path!r}")
-        if self._root is None:
+        if self._root is None or self._runtime is None:
             raise SystemNotRunning(
                 "expected a running system: enter it with `async with`, or start() it, before asking for refs"
             )
-        return self._root.locate(path, actor)
+        return self._runtime.locate(path, actor)
 
     async def idle(self) -> None:
         """Wait until no actor has anything to do: nothing waits or runs, no background task, no one-shot timer."""
@@ -188,9 +193,9 @@ class ActorSystem:
             await self._runtime.activity.idle()
 
     async def end(self, ref: Ref[Any]) -> Exit:
-        """Ask one actor to stop, in the time that its blueprint gives it;
+        """Ask one actor to stop, in the time that its blueprint gives it.
 
-        return its exit when it has ended for good.
+        Return its exit when it has ended for good.
         """
         actor = ref.recipient
         if actor is self._root:

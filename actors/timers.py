@@ -117,9 +117,9 @@ class Timers:
         handler: Handler,
         arguments: tuple[tuple[Any, ...], dict[str, Any] | None],
     ) -> Timer:
-        """Start a timer;
+        """Start a timer.
 
-        one that runs under the same key is cancelled first. Without a key (None) nothing is replaced.
+        One that runs under the same key is cancelled first. Without a key (None) nothing is replaced.
         """
         if key is not None:
             self.cancel(key)

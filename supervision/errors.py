@@ -1,0 +1,56 @@
+"""Every error of the supervision wing. All are answers: subclasses of `Refuse`, so they never crash the supervisor.
+
+Refuse (upright.actors)
+└── SupervisionRefused
+    ├── AlreadyStarted   that id runs; `ref` is it
+    ├── AlreadyPresent   that id is known, but does not run
+    ├── Running          the call is for a child that does not run
+    ├── Restarting       the call is for a child that does not run, and is not about to
+    ├── NotFound         no child of that id
+    └── NotStarted       the child's start failed (also a StartFailed)
+"""
+
+from typing import Any
+
+from upright.actors.errors import Refuse, StartFailed
+from upright.actors.refs import Ref
+
+
+class SupervisionRefused(Refuse):
+    """A supervisor answers no; `id` is the child's."""
+
+    def __init__(self, text: str, id: str) -> None:
+        super().__init__(text)
+        self.id = id
+
+
+class AlreadyStarted(SupervisionRefused):
+    """A child of that id runs."""
+
+    def __init__(self, id: str, ref: Ref[Any]) -> None:
+        super().__init__(f"expected a new id, but the child {id!r} runs", id)
+        self.ref = ref
+
+
+class AlreadyPresent(SupervisionRefused):
+    """A child of that id is known but does not run: restart it, or delete it first."""
+
+
+class Running(SupervisionRefused):
+    """The child runs; terminate it first."""
+
+
+class Restarting(SupervisionRefused):
+    """The child is about to be restarted; terminate it first."""
+
+
+class NotFound(SupervisionRefused):
+    """No child of that id."""
+
+
+class NotStarted(SupervisionRefused, StartFailed):
+    """The child did not start; `path` says which, `__cause__` why. The supervisor goes on."""
+
+    def __init__(self, failure: StartFailed, id: str) -> None:
+        Exception.__init__(self, str(failure))
+        self.path, self.id = failure.path, id
