@@ -21,6 +21,7 @@ from .errors import (
     Refuse,
     StartFailed,
     StashFull,
+    SystemFailed,
     SystemNotRunning,
     UnknownHandler,
     WrongClass,
@@ -33,6 +34,7 @@ from .options import Blueprint, Bounded
 from .refs import Ref
 from .system import ActorSystem
 from .timers import Timer
+from .tree import Node
 from .watching import Down
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "Message",
     "NameTaken",
     "NoActor",
+    "Node",
     "Normal",
     "NotInHand",
     "Ref",
@@ -69,6 +72,7 @@ __all__ = [
     "Shutdown",
     "StartFailed",
     "StashFull",
+    "SystemFailed",
     "SystemNotRunning",
     "Timer",
     "TimerKey",

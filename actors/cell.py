@@ -7,6 +7,7 @@ actor: a child that ends is buried at once). Actors do not know that they are su
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import events
@@ -21,7 +22,7 @@ from .life import FATAL, Life
 from .mailbox import Mailbox
 from .message import told
 from .options import Blueprint, Bounded
-from .parent import Parent
+from .parent import Parent, ending_order
 from .refs import Ref
 from .runtime import Runtime
 from .watching import Watch
@@ -45,7 +46,7 @@ class Cell:
             raise TypeError(
                 f"expected {blueprint.actor.__name__}.mailbox to be a mailbox, such as Bounded(1_000), got {bounds!r}"
             )
-        self.mailbox = Mailbox(self.path, bounds, self.wake, self._dropped)
+        self.mailbox = Mailbox(self.path, bounds, self.wake, partial(runtime.undeliverable, self.path))
         self.watchers: dict[Watch, None] = {}
         self.children: dict[str, Cell] = {}
         self.life: Life | None = None
@@ -88,7 +89,7 @@ class Cell:
 
     @property
     def incarnation(self) -> int:
-        """The number of its incarnation, from 1; 0 before the first."""
+        """The number of its incarnation, from 1."""
         return self.life.number if self.life is not None else 0
 
     @property
@@ -192,19 +193,19 @@ class Cell:
         """The time to end runs: cancel after `shutdown` seconds, and after `grace` more leave it behind."""
         for child in tuple(self.children.values()):
             if child.life is not None and child.life.phase == "starting":
-                child.life.leave(Shutdown(f"its parent {self.path} ends"))  # or its start would hold up that end
+                _ = self.runtime.keep(child.halt(f"its parent {self.path} ends"), f"{child.path} halt")
         if self._ladder is None and not self.gone:
             limit = self.blueprint.patience
             if limit != math.inf:
                 self._ladder = self.runtime.loop.call_later(limit, self.cancel, context=self.runtime.plain)
 
-    def cancel(self, why: str = "it did not end within its shutdown time") -> None:
+    def cancel(self, why: str = "it did not end within its shutdown time", children: bool = True) -> None:
         """Cancel what runs, and what runs below; whoever swallows that is left behind."""
         if self.hook is not None:
             self.hook.cancel()
         if self.gone or (self.life is not None and self.life.killed):
             return
-        for child in reversed(tuple(self.children.values())):
+        for child in reversed(tuple(self.children.values()) if children else ()):
             child.cancel(f"its parent {self.path} was killed")
         if self._ladder is not None:
             self._ladder.cancel()
@@ -214,12 +215,10 @@ class Cell:
 
     def _abandon(self) -> None:
         life = self.life
-        if self.gone or life is None:
+        if self.gone or life is None or life.phase == "over":
             return
         if self.children:  # they end within their own grace; the wait for them is no swallowing
             self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon, context=self.runtime.plain)
-            return
-        if life.phase == "over":
             return
         self.runtime.zombies += 1
         self.tell(events.ZombieDetached, self.kind, life.number, post_mortem(life))
@@ -232,12 +231,12 @@ class Cell:
     async def end(self, why: str) -> Exit:
         """Ask it to stop, wait until it has ended for good, and return how; a brutal one is cancelled at once."""
         await self.halt(why)
-        if not self.gone and self._judged:
+        if not self.gone and self.judged:
             await self.bury()
         await asyncio.wait({self.ended})
         return self.exit
 
-    async def halt(self, why: str) -> None:
+    async def halt(self, why: str, by_hand: bool = False) -> None:
         """End the incarnation only, in the time that the blueprint gives.
 
         A parent that judges then restarts or buries.
@@ -245,7 +244,7 @@ class Cell:
         life = self.life
         if self.gone or life is None or life.phase == "over":
             return
-        self._halting = True
+        self._halting = not by_hand
         if self._down is None:
             self._down = self.runtime.loop.create_future()
         if self.blueprint.shutdown == "brutal":
@@ -265,8 +264,9 @@ class Cell:
             if ending:
                 await asyncio.wait(ending)
         while self.children:
-            child = next(reversed(self.children.values()))
-            await child.end(why)
+            for name in ending_order(self.life.instance if self.life is not None else None, self.children):
+                if name in self.children:
+                    await self.children[name].end(why)
 
     async def over(self, exit: Exit, started: bool) -> None:
         """The incarnation has ended; go down, or for good."""
@@ -280,7 +280,7 @@ class Cell:
             failure = self._start_failed(error if error is not None else asyncio.CancelledError("it was stopped first"))
             ready.set_exception(failure)
             ready.exception()  # marks it as seen: whoever waited may be gone
-        if not self._judged:
+        if not self.judged:
             await self.bury()
         else:
             self._disarm()
@@ -321,14 +321,18 @@ class Cell:
             self._ladder = None
 
     @property
-    def _judged(self) -> bool:
+    def judged(self) -> bool:
+        """Whether its parent decides what becomes of it when it ends."""
         return self.parent is not None and issubclass(self.parent.blueprint.actor, Parent)
 
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
         """Start a child; it is ended again if whoever wanted it is cancelled meanwhile."""
         if self.life is None or self.life.phase not in ("starting", "running") or self.life.leaving is not None:
             raise ActorGone(f"{self.path} is ending and starts no more children", self.path, handled=False)
-        child = Cell(self.runtime, self, blueprint)
+        try:
+            child = Cell(self.runtime, self, blueprint)
+        except TypeError as error:
+            raise StartFailed(f"{self.path.rstrip('/')}/{blueprint.name}", told(error)) from error
         try:
             await child.start()
         except (StartFailed, Ignore) as error:
@@ -339,9 +343,6 @@ class Cell:
             _ = self.runtime.keep(child.end("whoever wanted it was cancelled"), f"{child.path} end")
             raise
         return child.self_ref
-
-    def _dropped(self, envelope: Envelope, reason: str) -> None:
-        self.runtime.undeliverable(self.path, envelope, reason)
 
 
 async def _stop_after_queue(_: Any, life: Life, exit: Exit) -> None:

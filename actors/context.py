@@ -5,6 +5,7 @@ import posixpath
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from .bus import EventBus
 from .envelope import IN_HAND, MOVED, TURN, Envelope
 from .errors import NotInHand, StashFull
 from .exits import Exit, Normal, Shutdown
@@ -19,6 +20,13 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+class HasBus(Protocol):
+    """A system, as far as a context shows it."""
+
+    @property
+    def bus(self) -> EventBus: ...
 
 
 class Host(Protocol):
@@ -43,6 +51,8 @@ class Host(Protocol):
 
     def locate(self, path: str, actor: type[A]) -> Ref[A]: ...
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
+    @property
+    def runtime(self) -> HasBus: ...
     @property
     def leaving(self) -> Exit | None: ...
     def leave(self, exit: Exit) -> None: ...
@@ -103,9 +113,14 @@ class Context:
         """End this actor after the message in hand, with reason `Normal`. What still waits becomes dead letters."""
         self._host.leave(Normal())
 
-    def shut_down(self, why: str) -> None:
-        """End this actor after the message in hand, cleanly, with reason `Shutdown(why)`."""
-        self._host.leave(Shutdown(why))
+    def shut_down(self, why: str, gave_up: bool = False) -> None:
+        """End this actor after the message in hand, cleanly, with reason `Shutdown(why, gave_up)`."""
+        self._host.leave(Shutdown(why, gave_up))
+
+    @property
+    def bus(self) -> EventBus:
+        """The system's event bus."""
+        return self._host.runtime.bus
 
     @property
     def ending(self) -> bool:

@@ -17,7 +17,8 @@ ActorError
 ├── UnknownHandler      what was sent is no handler of that actor
 ├── NotInHand           a call that only makes sense inside a handler
 ├── Detached            a zombie tried to act
-└── SystemNotRunning
+├── SystemNotRunning
+└── SystemFailed        the tree gave up, and the system has ended
 """
 
 from .message import Message
@@ -121,3 +122,10 @@ class Detached(ActorError):
 
 class SystemNotRunning(ActorError):
     """The actor system was not started yet, or has stopped."""
+
+
+class SystemFailed(ActorError):
+    """The system ended by itself, because its tree gave up.
+
+    The text says which child, how often, and the last error.
+    """

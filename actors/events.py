@@ -154,6 +154,13 @@ class HookFailed(Event, frozen=True):
     error: BaseException
 
 
+class SystemGaveUp(Event, frozen=True):
+    """The tree needed too many restarts; the system ends. `why`: which child, how often, and the last error."""
+
+    name: ClassVar[str] = "system.gave_up"
+    why: str
+
+
 class SubscriberRemoved(Event, frozen=True):
     """A subscriber raised, and gets no more events. `subscriber`: its name. `path` is the event's that it raised on."""
 

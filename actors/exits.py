@@ -14,10 +14,12 @@ class Normal(msgspec.Struct, frozen=True):
 class Shutdown(msgspec.Struct, frozen=True):
     """The actor was asked to stop and ended in time. A clean exit.
 
-    `why`: who asked, in a few words for people.
+    `why`: who asked, in a few words for people. `gave_up`: whether it is a supervisor that ended itself because its
+    children needed too many restarts.
     """
 
     why: str = ""
+    gave_up: bool = False
 
 
 class Crashed(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ class Life(Incarnation):
         """`started()` has used up its time."""
         error = TimeoutError(f"expected started() to return within {limit:g} s")
         self.leaving = Crashed(error)
-        self.cell.cancel(str(error))
+        self.cell.cancel(str(error), children=False)  # those that are up end as in any failed start
 
     def made(self) -> None:
         """The instance is there and has no `started()` to run.

@@ -58,10 +58,11 @@ class Blueprint(msgspec.Struct, frozen=True):
         if not self.name or "/" in self.name:
             raise ValueError(f"expected name to be a string without '/', got {self.name!r}")
         shutdown: Any = self.shutdown
-        if shutdown != "brutal" and (isinstance(shutdown, str) or not shutdown >= 0):
-            raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {self.shutdown!r}")
-        if not self.start_timeout > 0:
-            raise ValueError(f"expected start_timeout to be more than 0 seconds, got {self.start_timeout!r}")
+        if shutdown != "brutal" and not (isinstance(shutdown, int | float) and shutdown >= 0):
+            raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {shutdown!r}")
+        timeout: Any = self.start_timeout
+        if not (isinstance(timeout, int | float) and timeout > 0):
+            raise ValueError(f"expected start_timeout to be more than 0 seconds, got {timeout!r}")
 
 
 def seconds(name: str, value: float, least: float = 0.0) -> float:

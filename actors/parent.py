@@ -1,5 +1,6 @@
 """Actors that decide what becomes of their children: the seam on which supervisors stand."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from .actor import Actor
@@ -41,6 +42,21 @@ class Parent(Actor[None]):
     ends_children_together: ClassVar[bool] = False
     """Whether its children are ended all at once, and not one after the other from the youngest on."""
 
+    def start_order(self) -> Sequence[str]:
+        """The names of its children, the last in start order first, if that is not simply the order of their
+        spawning.
+        """
+        return ()
+
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """A child has ended by itself; here it is buried."""
         await child.end("it ended")
+
+
+def ending_order(instance: object, children: Iterable[str]) -> list[str]:
+    """In which order to end children: reverse start order, as their parent tells it if it does."""
+    names = list(reversed(list(children)))
+    if isinstance(instance, Parent) and (order := instance.start_order()):
+        place = {name: number for number, name in enumerate(order)}
+        names.sort(key=lambda name: place.get(name, len(place)), reverse=True)
+    return names

@@ -3,7 +3,8 @@
 import asyncio
 
 from .errors import StartFailed
-from .exits import Crashed, Exit, Killed
+from .events import SystemGaveUp
+from .exits import Crashed, Exit, Killed, Shutdown
 from .parent import Child, Parent
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
@@ -13,14 +14,22 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 class Root(Parent):
     """Restarts a child that crashed or was killed, alone; one that stopped itself is let go.
 
-    A restart that fails is tried again after a pause, never in place: the root answers in between.
+    A restart that fails is tried again after a pause, never in place: the root answers in between. When the tree of the
+    system (`top`) shuts itself down, so does the root, and with it the system.
     """
+
+    def __init__(self, top: str | None = None) -> None:
+        self._top = top
 
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """Restart or let go."""
         match exit:
             case Crashed() | Killed():
                 self.ctx.background(self.bring_back(child, child.incarnation))
+            case Shutdown(why, gave_up) if child.path == self._top:
+                if gave_up and self.ctx.bus.wants(SystemGaveUp):
+                    self.ctx.bus.emit(SystemGaveUp(child.path, why))
+                self.ctx.shut_down(f"{child.path}: {why}", gave_up)
             case _:
                 self.ctx.background(child.end("it stopped itself"))
 

@@ -13,10 +13,10 @@ from .context import as_class
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
 from .envelope import IN_HAND, TURN
-from .errors import SystemNotRunning
+from .errors import ActorError, SystemFailed, SystemNotRunning
 from .event_log import EventLog
 from .events import Event
-from .exits import Exit, NoActor
+from .exits import Exit, NoActor, Shutdown
 from .handlers import HandlerTable
 from .message import DeadLetter, Message
 from .options import Blueprint, seconds
@@ -24,6 +24,7 @@ from .ports import Startable
 from .refs import Ref
 from .root import Root
 from .runtime import Runtime
+from .tree import Node, draw, look
 from .watchdog import Watchdog
 
 A = TypeVar("A")
@@ -50,6 +51,9 @@ class ActorSystem:
     `dead_letters`: the class of the actor at `/dead-letters`. `log`: who is told of events from the beginning; None
     for nobody. `grace`: seconds that a cancelled actor has before it is left behind as a zombie. `blocked_after`:
     seconds that a handler may hold the event loop before that is reported; None for no watching.
+
+    Used with `async with`, a system whose tree gave up raises `SystemFailed` at the end of the block; `wait()`
+    returns as soon as it has.
 
     Several systems in one process, or on one loop, never see each other.
     """
@@ -79,6 +83,9 @@ class ActorSystem:
         self._root: Cell | None = None
         self._watchdog: Watchdog | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._over: asyncio.Future[Exit] | None = None
+        self._exit: Exit | None = None
 
     async def start(self) -> Self:
         """Start the root, the dead-letter actor and the tree. Raises `StartFailed` if one of them does not come up.
@@ -88,11 +95,14 @@ class ActorSystem:
         if self._runtime is not None:
             raise SystemNotRunning("expected a system that is stopped: this one is running already")
         loop = asyncio.get_running_loop()
+        self._exit, self._over = None, loop.create_future()
+        top = f"/{self._tree.blueprint().name}" if self._tree is not None else None
         self._runtime = runtime = Runtime(loop, self.bus, self._grace)
-        self._root = root = Cell(runtime, None, Blueprint("root", Root, shutdown=float("inf")))
+        self._root = root = Cell(runtime, None, Blueprint("root", Root, (top,), shutdown=float("inf")))
         if self._blocked_after is not None and not hasattr(loop, "hold"):  # virtual time does not lag
             self._watchdog = Watchdog(runtime, self._blocked_after)
             self._watchdog.start()
+        self._following = runtime.keep(self._follow(runtime, root), "upright system root")
         try:
             await root.start()
             await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
@@ -138,18 +148,36 @@ class ActorSystem:
     def _houses(self, path: str, cell: object) -> bool:
         return self._runtime is not None and self._runtime.find(path) is cell
 
+    async def _follow(self, runtime: Runtime, root: Cell) -> None:
+        """Wait for the root's end; if nobody asked for it, clean up after it."""
+        await asyncio.wait({root.ended})
+        self._exit = root.exit
+        if self._stopping is None:
+            self._stopping = runtime.keep(self._stop(runtime), "upright system stop")
+
     async def _stop(self, runtime: Runtime) -> None:
         root, self._root = self._root, None
         try:
             if root is not None:
                 await root.end("the system stops")
+            if self._following is not None:
+                await asyncio.wait({self._following})
         finally:
             if self._watchdog is not None:
                 self._watchdog.stop()
                 self._watchdog = None
             runtime.close()
             await runtime.dispatcher.closed()
-            self._runtime = self._stopping = None
+            self._runtime = self._stopping = self._following = None
+            if self._over is not None and not self._over.done():
+                self._over.set_result(self._exit if self._exit is not None else NoActor())
+
+    async def wait(self) -> Exit:
+        """Wait until the system has ended, by `stop()` or because its tree gave up, and return how its root ended."""
+        if self._over is None:
+            return NoActor()
+        await asyncio.wait({self._over})
+        return self._over.result()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -158,6 +186,11 @@ class ActorSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        match self._exit:
+            case Shutdown(why, gave_up=True) if error is None or isinstance(error, ActorError):
+                raise SystemFailed(why) from error
+            case _:
+                pass
 
     async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
         """Start an actor at `/name` and return when its `started()` has; the root restarts it when it crashes.
@@ -193,14 +226,20 @@ class ActorSystem:
             await self._runtime.activity.idle()
 
     async def end(self, ref: Ref[Any]) -> Exit:
-        """Ask one actor to stop, in the time that its blueprint gives it.
+        """Ask one actor to stop, in the time that its blueprint gives it; return its exit when it has ended.
 
-        Return its exit when it has ended for good.
+        One that a supervisor keeps up is judged by it then: a permanent one comes back. To end it for good, ask the
+        supervisor to `terminate_child` it.
         """
         actor = ref.recipient
         if actor is self._root:
             raise ValueError("expected an actor below the root, got /: to end the whole system, stop it")
-        return await actor.end("ended by hand") if isinstance(actor, Cell) else NoActor()
+        if not isinstance(actor, Cell):
+            return NoActor()
+        if actor.judged and actor.parent is not self._root:
+            await actor.halt("ended by hand", by_hand=True)
+            return actor.exit
+        return await actor.end("ended by hand")
 
     async def kill(self, ref: Ref[Any]) -> None:
         """Cancel an actor at once, whatever it does, and wait until that incarnation has ended."""
@@ -209,6 +248,16 @@ class ActorSystem:
             raise ValueError("expected an actor below the root, got /: to end the whole system, stop it")
         if isinstance(actor, Cell):
             await actor.kill("killed by hand")
+
+    def tree(self) -> Node:
+        """All actors as they are now: states, depths, restarts. Raises `SystemNotRunning`."""
+        if self._root is None:
+            raise SystemNotRunning("expected a running system: there is no tree to look at")
+        return look(self._root)
+
+    def draw(self) -> str:
+        """The live tree as text, an actor a line."""
+        return draw(self.tree())
 
     def peek(self, ref: Ref[Any], most: int = 10) -> Iterator[Message]:
         """What waits in an actor's mailbox, the next one first."""

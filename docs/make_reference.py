@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 FOLDER = Path(__file__).resolve().parent / "reference"
-FACES = ("upright.actors", "upright.actors.testing", "upright.operations")
+FACES = ("upright.actors", "upright.actors.testing", "upright.supervision", "upright.operations")
 HIDDEN_BASES = {"object", "Struct", "Generic", "ABC"}
 SECTIONS = {"Args:", "Raises:", "Returns:"}
 

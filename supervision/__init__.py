@@ -1,21 +1,27 @@
 """Supervision: trees of actors that are kept up."""
 
 from .backoff import Backoff
-from .build import child, supervisor
 from .charge import ChildInfo, Counts
+from .dynamic import DynamicSupervisor
 from .errors import (
     AlreadyPresent,
     AlreadyStarted,
+    InvalidSpec,
     NotFound,
     NotStarted,
     Restarting,
     Running,
     SupervisionRefused,
+    TooManyChildren,
 )
 from .intensity import Intensity
 from .plan import Plan
 from .spec import ChildSpec
 from .supervisor import Supervisor
+
+# isort: split
+# Last: two of these words are also the names of rooms, and whoever is imported later wins, for pyright at least.
+from .build import child, dynamic, supervisor
 
 __all__ = [
     "AlreadyPresent",
@@ -24,7 +30,9 @@ __all__ = [
     "ChildInfo",
     "ChildSpec",
     "Counts",
+    "DynamicSupervisor",
     "Intensity",
+    "InvalidSpec",
     "NotFound",
     "NotStarted",
     "Plan",
@@ -32,6 +40,8 @@ __all__ = [
     "Running",
     "SupervisionRefused",
     "Supervisor",
+    "TooManyChildren",
     "child",
+    "dynamic",
     "supervisor",
 ]

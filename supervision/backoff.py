@@ -4,10 +4,13 @@ Cap first, then jitter. The other order, which clamps what was jittered, makes e
 the cap, and come back in one wave.
 """
 
+import math
 import random
 from typing import Literal
 
 import msgspec
+
+from .checks import at_least, more_than, one_of, whole
 
 Jitter = Literal["equal", "full", "none"]
 JITTERS: tuple[Jitter, ...] = ("equal", "full", "none")
@@ -35,23 +38,20 @@ class Backoff(msgspec.Struct, frozen=True):
     quiet: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.first > 0:
-            raise ValueError(f"expected first to be more than 0 seconds, got {self.first!r}")
-        if not self.cap >= self.first:
-            raise ValueError(f"expected cap to be {self.first!r} or more seconds, got {self.cap!r}")
-        if not self.factor >= 1:
-            raise ValueError(f"expected factor to be 1 or more, got {self.factor!r}")
-        if self.jitter not in JITTERS:
-            raise ValueError(f"expected jitter to be one of {', '.join(JITTERS)}, got {self.jitter!r}")
-        if self.quiet is not None and not self.quiet > 0:
-            raise ValueError(f"expected quiet to be more than 0 seconds, got {self.quiet!r}")
+        more_than("first", self.first, 0, " seconds")
+        at_least("cap", self.cap, self.first, " seconds")
+        if not math.isfinite(self.cap):
+            raise ValueError(f"expected cap to be a finite number of seconds, got {self.cap!r}")
+        at_least("factor", self.factor, 1)
+        one_of("jitter", self.jitter, JITTERS)
+        if self.quiet is not None:
+            more_than("quiet", self.quiet, 0, " seconds")
 
     def delay(self, nth: int, rng: random.Random) -> float:
         """Seconds to hold back before the `nth` try in a row, from 1. Raises `ValueError` below 1."""
-        if nth < 1:
-            raise ValueError(f"expected nth to be 1 or more, got {nth}")
+        whole("nth", nth, 1)
         try:
-            grown = self.first * self.factor ** (nth - 1)
+            grown = self.first * float(self.factor) ** (nth - 1)
         except OverflowError:
             grown = self.cap
         capped = min(self.cap, grown)

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from upright.actors.context import as_class
+from upright.actors.parent import Parent
 
+from .checks import whole
 from .decision import AutoShutdown, Strategy
+from .dynamic import DynamicSupervisor
 from .intensity import Intensity
 from .plan import Plan
 from .spec import ChildSpec
@@ -21,7 +24,7 @@ def child(id: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) 
     `child("ledger", Ledger, "EUR").options(shutdown=10.0)`; a subclass of `Supervisor` makes a child that supervises.
     """
     found = cast("type[A]", as_class(actor))
-    return ChildSpec(id, found, args, kwargs, supervises=issubclass(found, Supervisor))
+    return ChildSpec(id, found, args, kwargs, supervises=issubclass(found, Parent))
 
 
 def supervisor(
@@ -45,3 +48,16 @@ def supervisor(
     """
     plan = Plan(children, strategy, Intensity(max_restarts, within), auto_shutdown)
     return ChildSpec(id, Supervisor, (plan,), supervises=True)
+
+
+def dynamic(
+    id: str, /, *, max_children: int | None = None, max_restarts: int = 3, within: float = 5.0
+) -> ChildSpec[DynamicSupervisor]:
+    """A supervisor whose children are started while it runs: `await sessions.ask(DynamicSupervisor.start_child,
+    child("s-1", Session))`.
+
+    `max_children`: how many there may be at once, those that are restarting included; None for any number.
+    """
+    if max_children is not None:
+        whole("max_children", max_children, 0)
+    return ChildSpec(id, DynamicSupervisor, (Intensity(max_restarts, within), max_children), supervises=True)

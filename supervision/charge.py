@@ -5,9 +5,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from upright.actors.exits import Crashed, Exit, Killed, Shutdown
+from upright.actors.message import told
 from upright.actors.parent import Child
 from upright.actors.refs import Ref
+from upright.actors.timers import Timer
 
+from .intensity import Restarts
 from .spec import ChildSpec
 
 Standing = Literal["running", "restarting", "down"]
@@ -16,25 +20,40 @@ Standing = Literal["running", "restarting", "down"]
 class Charge:
     """A spec and what became of it."""
 
-    __slots__ = ("child", "failed_at", "failures", "spec", "standing")
+    __slots__ = ("attempt", "child", "failures", "held_until", "spec", "standing")
 
     def __init__(self, spec: ChildSpec[Any]) -> None:
         self.spec = spec
         self.child: Child | None = None
         self.standing: Standing = "down"
         self.failures = 0
-        self.failed_at = 0.0
+        self.held_until = 0.0
+        self.attempt: Timer | None = None
+        """The attempt to bring it back that is still to come."""
 
     def delay(self, now: float, rng: random.Random) -> float:
         """Seconds to hold its restart back, by its back-off; counts this failure."""
         backoff = self.spec.backoff
         if backoff is None:
             return 0.0
-        if self.failures and backoff.is_quiet(now - self.failed_at):
+        if self.failures and backoff.is_quiet(now - self.held_until):
             self.failures = 0
         self.failures += 1
-        self.failed_at = now
-        return backoff.delay(self.failures, rng)
+        delay = backoff.delay(self.failures, rng)
+        self.held_until = now + delay  # the time that it is held back is no quiet time
+        return delay
+
+    def last_words(self, restarts: Restarts, now: float, exit: Exit) -> str:
+        """Why its supervisor gives up: which child, how often, and the last error."""
+        match exit:
+            case Crashed(error):
+                last = told(error)
+            case Shutdown(why) | Killed(why) if why:
+                last = why
+            case _:
+                last = type(exit).__name__
+        often = f"{restarts.count(now)} restarts within {restarts.intensity.within:g} s"
+        return f"{self.spec.id} failed after {often}, and no more are allowed; last: {last}"
 
     def info(self) -> "ChildInfo":
         """What an administrator is told of it."""

@@ -6,7 +6,9 @@ Refuse (upright.actors)
     ├── AlreadyPresent   that id is known, but does not run
     ├── Running          the call is for a child that does not run
     ├── Restarting       the call is for a child that does not run, and is not about to
+    ├── InvalidSpec      what was to be started may not stand there (also a ValueError)
     ├── NotFound         no child of that id
+    ├── TooManyChildren  a dynamic supervisor is full
     └── NotStarted       the child's start failed (also a StartFailed)
 """
 
@@ -44,8 +46,16 @@ class Restarting(SupervisionRefused):
     """The child is about to be restarted; terminate it first."""
 
 
+class InvalidSpec(SupervisionRefused, ValueError):
+    """What was to be started is no child spec, or one that may not stand there."""
+
+
 class NotFound(SupervisionRefused):
     """No child of that id."""
+
+
+class TooManyChildren(SupervisionRefused):
+    """The supervisor has as many children as it may; those that are restarting count."""
 
 
 class NotStarted(SupervisionRefused, StartFailed):

@@ -4,10 +4,11 @@ The algorithm is OTP's (`supervisor:add_restart/1`): keep the times that are not
 and allow it if there are at most `max_restarts`.
 """
 
-import math
 from collections import deque
 
 import msgspec
+
+from .checks import more_than, whole
 
 
 class Intensity(msgspec.Struct, frozen=True):
@@ -23,10 +24,8 @@ class Intensity(msgspec.Struct, frozen=True):
     within: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.max_restarts >= 0:
-            raise ValueError(f"expected max_restarts to be 0 or more, got {self.max_restarts!r}")
-        if not self.within > 0 or math.isnan(self.within):
-            raise ValueError(f"expected within to be more than 0 seconds, got {self.within!r}")
+        whole("max_restarts", self.max_restarts, 0)
+        more_than("within", self.within, 0, " seconds")
 
 
 class Restarts:

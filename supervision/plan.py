@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from .checks import one_of
 from .decision import AUTO_SHUTDOWNS, STRATEGIES, AutoShutdown, Strategy
 from .intensity import Intensity
 from .spec import ChildSpec
@@ -25,12 +26,11 @@ class Plan(msgspec.Struct, frozen=True):
     auto_shutdown: AutoShutdown = "never"
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise ValueError(f"expected strategy to be one of {', '.join(STRATEGIES)}, got {self.strategy!r}")
-        if self.auto_shutdown not in AUTO_SHUTDOWNS:
-            raise ValueError(
-                f"expected auto_shutdown to be one of {', '.join(AUTO_SHUTDOWNS)}, got {self.auto_shutdown!r}"
-            )
+        one_of("strategy", self.strategy, STRATEGIES)
+        one_of("auto_shutdown", self.auto_shutdown, AUTO_SHUTDOWNS)
+        intensity: object = self.intensity
+        if not isinstance(intensity, Intensity):
+            raise TypeError(f"expected intensity to be an Intensity, got {intensity!r}")
         known: set[str] = set()
         for spec in self.children:
             self.check(spec, known)

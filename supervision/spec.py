@@ -9,6 +9,7 @@ import msgspec
 from upright.actors.options import Blueprint
 
 from .backoff import Backoff
+from .checks import at_least, more_than, one_of
 from .decision import RESTARTS, Restart
 
 A = TypeVar("A")
@@ -46,10 +47,16 @@ class ChildSpec(msgspec.Struct, Generic[A], frozen=True):
     supervises: bool = False
 
     def __post_init__(self) -> None:
-        if self.restart not in RESTARTS:
-            raise ValueError(
-                f"expected restart of {self.id!r} to be one of {', '.join(RESTARTS)}, got {self.restart!r}"
-            )
+        id: object = self.id
+        if not isinstance(id, str) or not id or "/" in id:
+            raise ValueError(f"expected id to be a string that is not empty and has no '/', got {id!r}")
+        one_of(f"restart of {self.id!r}", self.restart, RESTARTS)
+        significant: object = self.significant
+        if not isinstance(significant, bool):
+            raise ValueError(f"expected significant of {self.id!r} to be True or False, got {significant!r}")
+        if self.shutdown is not None and self.shutdown != "brutal":
+            at_least(f"shutdown of {self.id!r}", self.shutdown, 0, " seconds, or 'brutal'")
+        more_than(f"start_timeout of {self.id!r}", self.start_timeout, 0, " seconds")
         if self.significant and self.restart == "permanent":
             raise ValueError(f"expected the significant child {self.id!r} to be transient or temporary, got permanent")
         if self.backoff is not None and not isinstance(cast("object", self.backoff), Backoff):

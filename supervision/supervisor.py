@@ -4,18 +4,17 @@ starts children in order, and keeps them up as OTP's `supervisor` does. The rule
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from upright.actors.errors import Ignore, StartFailed
 from upright.actors.exits import Crashed, Exit
-from upright.actors.message import told
 from upright.actors.parent import Child, Parent
 from upright.actors.refs import Ref
 
 from .charge import Charge, ChildInfo, Counts, count
 from .decision import Verdict, group, judge, shuts_down
-from .errors import AlreadyPresent, AlreadyStarted, NotFound, NotStarted, Restarting, Running
+from .errors import AlreadyPresent, AlreadyStarted, InvalidSpec, NotFound, NotStarted, Restarting, Running
 from .intensity import Restarts
 from .plan import Plan
 from .spec import ChildSpec
@@ -46,13 +45,17 @@ class Supervisor(Parent):
             charge = self._charges[spec.id] = Charge(spec)
             await self._start(charge)
 
+    def start_order(self) -> Sequence[str]:
+        """The order of the specs, which a child that was terminated and restarted keeps."""
+        return tuple(self._charges)
+
     # Children that end
 
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """A child has ended by itself: restart it and whom the strategy names with it, or keep or forget its spec."""
         charge = self._charges.get(child.path.rpartition("/")[2])
-        if charge is None or charge.child is not child:
-            return
+        if charge is None or charge.child is not child or charge.standing != "running":
+            return  # not ours any more, or its group is being restarted anyway
         match judge(charge.spec.restart, exit):
             case Verdict.RESTART:
                 await self._restart(charge, exit)
@@ -63,29 +66,31 @@ class Supervisor(Parent):
                 await self._let_go(charge, forget=True)
                 self._look_at_auto_shutdown(charge)
 
-    async def retry(self, id: str, child: Child | None) -> None:
+    async def retry(self, id: str) -> None:
         """The delay of a restart is over, or a restart that failed is to be tried again."""
         charge = self._charges.get(id)
-        if charge is not None and charge.standing == "restarting" and charge.child is child:
+        if charge is not None and charge.standing == "restarting":
             await self._bring_back(charge)
 
     async def _restart(self, charge: Charge, exit: Exit) -> None:
-        now = self._now()
+        now = self.ctx.now()
         if self._restarts.would_exceed(now):
-            self._give_up(charge, exit)
+            self.ctx.shut_down(charge.last_words(self._restarts, now, exit), gave_up=True)
             return
         self._restarts.record(now)
         charge.standing = "restarting"
         delay = charge.delay(now, self._rng)
         if delay:
             await self._stop_with(charge)
-            self.ctx.after(delay, Supervisor.retry, charge.spec.id, charge.child)
+            self._schedule(charge, delay)
         else:
             await self._bring_back(charge)
 
     async def _stop_with(self, failed: Charge) -> tuple[str, ...]:
         """Stop whom the strategy stops with it; who is to be started then, in order."""
         touched = group(self._plan.strategy, tuple(self._charges), failed.spec.id)
+        for id in touched.start:
+            self._unschedule(self._charges[id])  # one pending attempt per group: this one
         for id in touched.stop:
             charge = self._charges[id]
             if charge.spec.restart == "temporary":
@@ -96,7 +101,11 @@ class Supervisor(Parent):
         return touched.start
 
     async def _bring_back(self, failed: Charge) -> None:
-        for id in await self._stop_with(failed):
+        await self._start_in_order(await self._stop_with(failed))
+
+    async def _start_in_order(self, ids: Sequence[str]) -> None:
+        """Start those that do not run; the first that fails is tried again later, and those after it with it."""
+        for id in ids:
             charge = self._charges.get(id)
             if charge is None or charge.standing == "running":
                 continue
@@ -111,19 +120,22 @@ class Supervisor(Parent):
 
     def _try_again(self, charge: Charge, error: StartFailed) -> None:
         """Queue the next attempt to oneself, so that everybody else is served before it; it counts as a restart."""
-        now = self._now()
+        now = self.ctx.now()
         cause = error.__cause__ if error.__cause__ is not None else error
         if self._restarts.would_exceed(now):
-            self._give_up(charge, Crashed(cause))
+            self.ctx.shut_down(charge.last_words(self._restarts, now, Crashed(cause)), gave_up=True)
             return
         self._restarts.record(now)
-        self.ctx.after(charge.delay(now, self._rng), Supervisor.retry, charge.spec.id, charge.child)
+        self._schedule(charge, charge.delay(now, self._rng))
 
-    def _give_up(self, charge: Charge, exit: Exit) -> None:
-        intensity = self._plan.intensity
-        last = told(exit.error) if isinstance(exit, Crashed) else type(exit).__name__
-        restarts = f"{self._restarts.count(self._now())} restarts within {intensity.within:g} s"
-        self.ctx.shut_down(f"{charge.spec.id} failed after {restarts}, and no more are allowed; last: {last}")
+    def _schedule(self, charge: Charge, delay: float) -> None:
+        self._unschedule(charge)
+        charge.attempt = self.ctx.after(delay, Supervisor.retry, charge.spec.id)
+
+    def _unschedule(self, charge: Charge) -> None:
+        attempt, charge.attempt = charge.attempt, None
+        if attempt is not None:
+            attempt.cancel()
 
     def _look_at_auto_shutdown(self, ended: Charge) -> None:
         left = [id for id, charge in self._charges.items() if charge.spec.significant and charge.standing != "down"]
@@ -147,14 +159,12 @@ class Supervisor(Parent):
 
     async def _let_go(self, charge: Charge, forget: bool) -> None:
         """End a child for good, if it is there; keep its spec or not."""
+        self._unschedule(charge)
         child, charge.child, charge.standing = charge.child, None, "down"
         if child is not None:
             await child.end(f"its supervisor {self.ctx.path} lets it go")
         if forget and self._charges.get(charge.spec.id) is charge:
             del self._charges[charge.spec.id]
-
-    def _now(self) -> float:
-        return self.ctx.now()
 
     def _find(self, id: str) -> Charge:
         charge = self._charges.get(id)
@@ -175,15 +185,17 @@ class Supervisor(Parent):
     async def start_child(self, spec: ChildSpec[A]) -> Ref[A]:
         """Start another child, after all others in the order.
 
-        Raises `AlreadyStarted`, `AlreadyPresent`, `NotStarted` (its spec is then not kept), or `ValueError` as the
-        plan does.
+        Raises `AlreadyStarted`, `AlreadyPresent`, `NotStarted` (its spec is then not kept), or `InvalidSpec`.
         """
+        try:
+            self._plan.check(spec, ())
+        except (TypeError, ValueError) as error:
+            raise InvalidSpec(str(error), str(getattr(spec, "id", ""))) from error
         known = self._charges.get(spec.id)
         if known is not None and known.standing == "running" and known.child is not None:
             raise AlreadyStarted(spec.id, known.child.self_ref)
         if known is not None:
             raise AlreadyPresent(f"expected a new id, but {spec.id!r} is known: restart or delete it", spec.id)
-        self._plan.check(spec, ())
         charge = self._charges[spec.id] = Charge(spec)
         try:
             await self._start(charge)
@@ -199,6 +211,9 @@ class Supervisor(Parent):
         """End a child, or its attempts to come back; its spec stays, unless it is temporary. Raises `NotFound`."""
         charge = self._find(id)
         await self._let_go(charge, forget=charge.spec.restart == "temporary")
+        if not any(other.attempt for other in self._charges.values()):
+            # Those that were stopped with it waited for its return.
+            await self._start_in_order([id for id, other in self._charges.items() if other.standing == "restarting"])
 
     async def restart_child(self, id: str) -> Ref[Any] | None:
         """Start a child that is down;
@@ -220,12 +235,8 @@ class Supervisor(Parent):
 
     async def which_children(self) -> list[ChildInfo]:
         """All children, the newest first."""
-        return [charge.info() for charge in reversed(self._sorted())]
+        return [charge.info() for charge in reversed(self._charges.values())]
 
     async def count_children(self) -> Counts:
         """How many children there are, run, and of which kind."""
-        return count(self._sorted())
-
-    def _sorted(self) -> list[Charge]:
-        charges: Iterable[Charge] = self._charges.values()
-        return list(charges)
+        return count(list(self._charges.values()))

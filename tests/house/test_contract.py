@@ -1,6 +1,7 @@
 """Programs that users would write run as they stand, and both type checkers accept them and reject their misuse."""
 
 import filecmp
+import importlib
 import importlib.util
 import io
 import shutil
@@ -25,12 +26,17 @@ Check = Callable[..., list[Finding]]
 
 
 def skip_unless_importable(name: str) -> None:
-    """A program waits, visibly, for the wings that it imports."""
-    wanted = {seen.module for seen in Room(name, (CONTRACT / name).read_text("utf-8")).imports()}
+    """A program waits, visibly, for the wings that it imports, and for the names that it takes from them."""
+    seen = list(Room(name, (CONTRACT / name).read_text("utf-8")).imports())
+    wanted = {one.module for one in seen}
     siblings = {Path(program).stem for program in PROGRAMS}
     for module in sorted(wanted - siblings):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{name} waits for {module}")
+        face = importlib.import_module(module)
+        missing = sorted(one.name for one in seen if one.module == module and one.name and not hasattr(face, one.name))
+        if missing:
+            pytest.skip(f"{name} waits for {module}: {', '.join(missing)}")
     for sibling in sorted(wanted & siblings):
         skip_unless_importable(f"{sibling}.py")
 
