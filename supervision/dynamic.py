@@ -15,7 +15,7 @@ from upright.actors.refs import Ref
 
 from .charge import Charge, ChildInfo, Counts, count
 from .decision import Verdict, judge
-from .errors import AlreadyStarted, NotFound, NotStarted, TooManyChildren
+from .errors import AlreadyStarted, InvalidSpec, NotFound, NotStarted, TooManyChildren
 from .intensity import Intensity, Restarts
 from .spec import ChildSpec
 
@@ -42,6 +42,9 @@ class DynamicSupervisor(Parent):
 
         Raises `TooManyChildren`, `AlreadyStarted`, `NotStarted`; nothing is kept then.
         """
+        given: object = spec
+        if not isinstance(given, ChildSpec):
+            raise InvalidSpec(f"expected a child spec, such as child('s-1', Session), got {given!r}", "")
         if self._max_children is not None and len(self._charges) >= self._max_children:
             raise TooManyChildren(f"expected at most {self._max_children} children at {self.ctx.path}", spec.id)
         known = self._charges.get(spec.id)
