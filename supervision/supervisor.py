@@ -49,8 +49,6 @@ class Supervisor(Parent):
         """The order of the specs, which a child that was terminated and restarted keeps."""
         return tuple(self._charges)
 
-    # Children that end
-
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """A child has ended by itself: restart it and whom the strategy names with it, or keep or forget its spec."""
         charge = self._charges.get(child.path.rpartition("/")[2])
@@ -142,8 +140,6 @@ class Supervisor(Parent):
         if shuts_down(self._plan.auto_shutdown, ended.spec.significant, left):
             self.ctx.shut_down(f"the significant child {ended.spec.id} has ended")
 
-    # Single children
-
     async def _start(self, charge: Charge) -> None:
         """Start a child for the first time or again. One that declines stays down; raises `StartFailed`."""
         try:
@@ -179,8 +175,6 @@ class Supervisor(Parent):
         if charge.standing == "restarting":
             raise Restarting(f"expected {id!r} to be down, but it is about to be restarted: terminate it first", id)
         return charge
-
-    # Administration
 
     async def start_child(self, spec: ChildSpec[A]) -> Ref[A]:
         """Start another child, after all others in the order.
