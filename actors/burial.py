@@ -55,8 +55,7 @@ async def bury(actor: Mortal, exit: Exit) -> None:
     actor.exit = exit
     waiting = open_mail(actor)
     letters = [letter(actor.path, envelope, "stopped") for envelope in waiting]
-    overridden = actor.blueprint.actor.undelivered is not Actor.undelivered
-    if letters and overridden and life is not None and life.instance is not None and not isinstance(exit, Killed):
+    if letters and has_hook(actor) and life is not None and life.instance is not None and not isinstance(exit, Killed):
         letters = await ask_hook(actor, life, letters)
     late = open_mail(actor)  # what came while the hook ran; from here on nothing is awaited until the name is free
     letters += [letter(actor.path, envelope, "stopped") for envelope in late]
@@ -66,6 +65,11 @@ async def bury(actor: Mortal, exit: Exit) -> None:
     actor.leave_registry()
     if runtime.bus.wants(ActorStopped):
         runtime.bus.emit(ActorStopped(actor.path, kind, number, exit, len(waiting) + len(late)))
+
+
+def has_hook(actor: Mortal) -> bool:
+    """Whether its class has an `undelivered()` of its own; without one a burial waits for nothing."""
+    return actor.blueprint.actor.undelivered is not Actor.undelivered
 
 
 def open_mail(actor: Mortal) -> list[Envelope]:

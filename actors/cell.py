@@ -12,7 +12,7 @@ from typing import Any
 
 from . import events
 from .actor import Actor
-from .burial import bury, post_mortem
+from .burial import bury, has_hook, post_mortem
 from .dispatcher import Dispatcher
 from .envelope import IN_HAND, TURN, Envelope
 from .errors import ActorGone, Ignore, StartFailed
@@ -294,9 +294,8 @@ class Cell:
 
     async def bury(self) -> None:
         """End for good; it goes on to its end although whoever waits for it may be cancelled."""
-        hooked = self.blueprint.actor.undelivered is not Actor.undelivered
         burial = bury(self, self.exit)
-        if hooked:
+        if has_hook(self):
             await asyncio.wait({self.runtime.keep(burial, f"{self.path} burial")})
         else:
             await burial  # it waits for nothing then, so nothing can cut it off

@@ -87,11 +87,6 @@ class Dispatcher:
         elif self._server is None:
             self._hire()
 
-    @property
-    def queued(self) -> int:
-        """How many jobs wait for their activation."""
-        return len(self._ready)
-
     def close(self) -> None:
         """Let the carriers end as soon as nothing is ready; those that are held by a waiting job end with it."""
         self._closing = True

@@ -242,7 +242,7 @@ class Life(Incarnation):
         if self.detached:
             return self.death()
         reason = "killed" if self.killed and isinstance(error, asyncio.CancelledError) else "crashed"
-        if self.leaving is not None and isinstance(self.leaving, Crashed) and isinstance(error, asyncio.CancelledError):
+        if isinstance(self.leaving, Crashed) and isinstance(error, asyncio.CancelledError):
             error = self.leaving.error  # cut off by the crash of another handler that overlaps
         if not moved:
             runtime.undeliverable(path, envelope, reason, error if reason == "crashed" else None)
