@@ -4,7 +4,6 @@ from .actor import Actor
 from .bus import EventBus
 from .context import Context, TimerKey
 from .dead_letters import DeadLetters
-from .envelope import Turn, current_turn
 from .errors import (
     ActorError,
     ActorFailed,
@@ -24,6 +23,7 @@ from .errors import (
     SystemFailed,
     SystemNotRunning,
     UnknownHandler,
+    WrongArguments,
     WrongClass,
 )
 from .event_log import EventLog
@@ -32,8 +32,10 @@ from .handlers import concurrent
 from .message import DeadLetter, Message
 from .options import Blueprint, Bounded
 from .refs import Ref
+from .seat import Turn, current_turn
 from .system import ActorSystem
 from .timers import Timer
+from .topics import Group, Topic
 from .tree import Node
 from .watching import Down
 
@@ -58,6 +60,7 @@ __all__ = [
     "EventBus",
     "EventLog",
     "Exit",
+    "Group",
     "Ignore",
     "Killed",
     "MailboxFull",
@@ -76,8 +79,10 @@ __all__ = [
     "SystemNotRunning",
     "Timer",
     "TimerKey",
+    "Topic",
     "Turn",
     "UnknownHandler",
+    "WrongArguments",
     "WrongClass",
     "concurrent",
     "current_turn",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .actor import Actor
 from .dead_letter_office import letter
-from .envelope import DETACHED, IN_HAND, TURN, Envelope
+from .envelope import DETACHED, IN_HAND, Envelope
 from .events import ActorStopped, HookFailed, ZombieDetached
 from .exits import Exit, Killed
 from .handlers import Handler, HandlerTable
@@ -17,6 +17,7 @@ from .mailbox import Mailbox
 from .message import DeadLetter
 from .options import Blueprint
 from .runtime import Runtime
+from .seat import TURN, Seat
 
 
 class Mortal(Protocol):
@@ -82,9 +83,9 @@ def open_mail(actor: Mortal) -> list[Envelope]:
 
 async def ask_hook(actor: Mortal, life: Incarnation, letters: list[DeadLetter]) -> list[DeadLetter]:
     """Show the letters to `undelivered()`, which has the `shutdown` time for them; what it returns goes on."""
-    turn = Envelope(Handler("undelivered", life.instance.undelivered), (), None, None, host=life, phase=IN_HAND)
+    turn = Envelope(Handler("undelivered", life.instance.undelivered), (), None, None, phase=IN_HAND)
     limit = actor.blueprint.shutdown
-    task = actor.runtime.keep(_show(turn, life.instance, letters), f"{actor.path} undelivered")
+    task = actor.runtime.keep(_show(Seat(life, turn), life.instance, letters), f"{actor.path} undelivered")
     actor.hook = task
     await asyncio.wait({task}, timeout=None if limit == "brutal" or limit == math.inf else limit)
     if not task.done():
@@ -109,8 +110,8 @@ async def ask_hook(actor: Mortal, life: Incarnation, letters: list[DeadLetter]) 
     return letters
 
 
-async def _show(turn: Envelope, instance: Any, letters: list[DeadLetter]) -> list[DeadLetter]:
-    TURN.set(turn)
+async def _show(seat: Seat, instance: Any, letters: list[DeadLetter]) -> list[DeadLetter]:
+    TURN.set(seat)
     kept = await instance.undelivered(tuple(letters))
     if kept is None:
         return letters

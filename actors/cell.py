@@ -6,132 +6,58 @@ actor: a child that ends is buried at once). Actors do not know that they are su
 
 import asyncio
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from . import events
 from .actor import Actor
 from .burial import bury, has_hook, post_mortem
 from .dispatcher import Dispatcher
-from .envelope import IN_HAND, TURN, Envelope
+from .ending import FATAL
+from .envelope import Own
 from .errors import ActorGone, Ignore, StartFailed
-from .exits import Crashed, Exit, Killed, NoActor, Shutdown
-from .handlers import Handler, HandlerTable
-from .life import FATAL, Life
-from .mailbox import Mailbox
+from .exits import Crashed, Exit, Killed, Shutdown
+from .handlers import Handler
+from .identity import Identity
+from .life import Life
 from .message import told
-from .options import Blueprint, Bounded
+from .options import Blueprint
 from .parent import Parent, ending_order
 from .refs import Ref
 from .runtime import Runtime
-from .watching import Watch
+from .seat import TURN
 
 
-class Cell:
+class Cell(Identity):
     """One actor of a system. Its states: starting, running, stopping, restarting (down, its parent decides), ended."""
 
-    __slots__ = (
-        "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "blueprint", "burying", "hook", "children",
-        "exit", "gone", "handlers", "interface", "life", "mailbox", "parent", "path", "runtime", "watchers",
-    )  # fmt: skip
+    __slots__ = ("children", "parent")
 
     def __init__(self, runtime: Runtime, parent: "Cell | None", blueprint: Blueprint) -> None:
-        self.runtime, self.parent, self.blueprint = runtime, parent, blueprint
-        self.path: str = "/" if parent is None else f"{parent.path.rstrip('/')}/{blueprint.name}"
-        self.interface: type[Any] = blueprint.actor
-        self.handlers: HandlerTable = blueprint.actor.__handlers__
-        bounds = blueprint.actor.mailbox
-        if not isinstance(bounds, Bounded):
-            raise TypeError(
-                f"expected {blueprint.actor.__name__}.mailbox to be a mailbox, such as Bounded(1_000), got {bounds!r}"
-            )
-        self.mailbox = Mailbox(self.path, bounds, self.wake, partial(runtime.undeliverable, self.path))
-        self.watchers: dict[Watch, None] = {}
+        path = around = "/"
+        if parent is not None:
+            path = f"{parent.path.rstrip('/')}/{blueprint.name}"
+            beside = getattr(parent.blueprint.actor, "children_stand_beside", False)
+            around = parent.around if beside else parent.path
+        super().__init__(runtime, path, around, blueprint)
+        self.parent = parent
         self.children: dict[str, Cell] = {}
-        self.life: Life | None = None
-        self.exit: Exit = NoActor()
-        self.gone = self.burying = False
-        self.hook: asyncio.Task[Any] | None = None
-        self._halting = False
-        self._self_ref: Ref[Any] | None = None
-        self._ready: asyncio.Future[None] | None = None
-        self._down: asyncio.Future[Exit] | None = None
-        self._ended: asyncio.Future[Exit] | None = None
-        self._ladder: asyncio.TimerHandle | None = None
-        runtime.register(self.path, self)
+        runtime.register(path, self)
         if parent is not None:
             parent.children[blueprint.name] = self
         self.tell(events.ActorSpawned, self.kind)
-
-    @property
-    def kind(self) -> str:
-        """The name of its class."""
-        return self.blueprint.actor.__name__
-
-    @property
-    def self_ref(self) -> Ref[Any]:
-        """Its ref."""
-        if self._self_ref is None:
-            self._self_ref = Ref(self.runtime, self.path, self.interface, self)
-        return self._self_ref
-
-    @property
-    def state(self) -> str:
-        """What it is doing, in a word."""
-        if self.gone:
-            return "ended"
-        life = self.life
-        if life is None:
-            return "starting"
-        again = life.phase == "over" or (life.phase == "starting" and life.number > 1)
-        return "restarting" if again else life.phase
-
-    @property
-    def incarnation(self) -> int:
-        """The number of its incarnation, from 1."""
-        return self.life.number if self.life is not None else 0
-
-    @property
-    def in_hand(self) -> Envelope | None:
-        """The turn that it is in, ordinary handlers only."""
-        return self.life.turn if self.life is not None else None
-
-    @property
-    def ended(self) -> "asyncio.Future[Exit]":
-        """Resolved with the exit when it has ended for good."""
-        if self._ended is None:
-            self._ended = self.runtime.loop.create_future()
-            if self.gone:
-                self._ended.set_result(self.exit)
-        return self._ended
-
-    def tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
-        """Emit an event about this actor, if anybody wants it."""
-        if self.runtime.bus.wants(kind):  # type: ignore[arg-type]  # every kind given here is an event class
-            self.runtime.bus.emit(kind(self.path, *fields))
-
-    def wake(self) -> None:
-        """There is something to do."""
-        mailbox = self.mailbox
-        if mailbox.asleep and self.life is not None:
-            mailbox.asleep = False
-            self.runtime.activity.add(1)
-            self.life.lane.push(self.life)
 
     async def start(self) -> None:
         """Begin an incarnation and wait until it is up.
 
         Raises `StartFailed`; the actor is then down, or buried if nobody judges.
         """
-        turn = TURN.get()
+        seat = TURN.get()
         number = self.incarnation + 1
         actor = self.blueprint.actor
         # `started()` may enter what `stopping()` leaves, such as a task group: these must run in one task.
         solo = actor.stopping is not Actor.stopping
         lane = Dispatcher(self.runtime.loop, shown=self.runtime.dispatcher) if solo else self.runtime.dispatcher
-        starter = turn if turn is not None and turn.phase == IN_HAND else None
-        self.life = life = Life(self, number, lane, starter)
+        self.life = life = Life(self, number, lane, seat.asking() if seat is not None else None)
         if solo:
             lane.owner = life
         self._halting = False
@@ -166,15 +92,19 @@ class Cell:
         if isinstance(error, Ignore):
             return error
         self.tell(events.ActorStartFailed, self.kind, self.incarnation, error)
-        failure = StartFailed(self.path, told(error))
+        why = str(error) if isinstance(error, StartFailed) else told(error)
+        failure = StartFailed(self.path, why)
         failure.__cause__ = error
         return failure
 
-    async def restart(self) -> None:
-        """Begin the next incarnation of an actor that is down; for a parent that judges. Raises `StartFailed`."""
+    async def restart(self, held_back: float = 0.0) -> None:
+        """Begin the next incarnation of an actor that is down; for a parent that judges. Raises `StartFailed`.
+
+        `held_back`: seconds that it had to wait for this.
+        """
         if self.parent is not None and self.parent.life is not None:
             self.parent.life.withdraw(lambda token: token is self)  # its last end is dealt with
-        self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, 0.0)
+        self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, held_back)
         await self.start()
 
     async def kill(self, why: str) -> None:
@@ -251,7 +181,7 @@ class Cell:
             self.cancel("brutal shutdown")
         elif self.blueprint.drains and life.leaving is None:
             self.arm()
-            self.mailbox.post(Envelope(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None, own=True))
+            self.mailbox.post(Own(Handler("stop", _stop_after_queue), (life, Shutdown(why)), None, None))
         else:
             life.leave(Shutdown(why))
         await asyncio.wait({self._down})

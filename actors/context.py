@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .bus import EventBus
-from .envelope import IN_HAND, MOVED, TURN, Envelope
+from .envelope import IN_HAND, MOVED, Envelope, deadline_of
 from .errors import NotInHand, StashFull
 from .exits import Exit, Normal, Shutdown
 from .handlers import Handler, HandlerTable
 from .options import Blueprint, seconds
 from .refs import Ref, pass_on
+from .seat import TURN, Seat
 from .tasks import deliver
 from .timers import Timer, Timers
+from .topics import Group, Post, Topic
 from .watching import Down, Watches
 
 A = TypeVar("A")
@@ -22,7 +24,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class HasBus(Protocol):
+class Surroundings(Post, Protocol):
     """A system, as far as a context shows it."""
 
     @property
@@ -34,6 +36,8 @@ class Host(Protocol):
 
     @property
     def path(self) -> str: ...
+    @property
+    def around(self) -> str: ...
     @property
     def cell(self) -> object: ...
     @property
@@ -49,10 +53,11 @@ class Host(Protocol):
     @property
     def room(self) -> int: ...
 
+    def must_live(self) -> None: ...
     def locate(self, path: str, actor: type[A]) -> Ref[A]: ...
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
     @property
-    def runtime(self) -> HasBus: ...
+    def runtime(self) -> Surroundings: ...
     @property
     def leaving(self) -> Exit | None: ...
     def leave(self, exit: Exit) -> None: ...
@@ -84,7 +89,7 @@ class Context:
 
         Raises `WrongClass` if another kind lives there.
         """
-        return self._host.locate(posixpath.join(posixpath.dirname(self.path), path), actor)
+        return self._host.locate(posixpath.join(self._host.around, path), actor)
 
     async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
         """Start a child at `<this path>/name`, which dies with this incarnation; return when its `started()` has.
@@ -108,6 +113,34 @@ class Context:
     def unwatch(self, ref: Ref[Any]) -> None:
         """Undo every watch of that ref; a `Down` that already waits is withdrawn."""
         self._host.watches.remove(ref)
+
+    def topic(self, name: str, kind: type[T]) -> Topic[T]:
+        """The topic of that name, whose messages are of that type."""
+        return Topic(self._host.runtime, name, kind)
+
+    def subscribe(self, topic: Topic[T], handler: Callable[[Any, T], Awaitable[Any]]) -> None:
+        """Have `handler` called with everything that is published, also after a restart of this actor."""
+        self._host.must_live()
+        topic.subscribe(self.self_ref, handler)
+
+    def unsubscribe(self, topic: Topic[Any]) -> None:
+        """Undo every `subscribe` to that topic."""
+        self._host.must_live()
+        topic.unsubscribe(self.self_ref)
+
+    def group(self, name: str, actor: type[A]) -> Group[A]:
+        """The group of that name, of actors of that class."""
+        return Group(self._host.runtime, name, actor)
+
+    def join(self, group: Group[Any]) -> None:
+        """Become a member, and stay one over restarts."""
+        self._host.must_live()
+        group.join(self.self_ref)
+
+    def leave(self, group: Group[Any]) -> None:
+        """Be a member no longer."""
+        self._host.must_live()
+        group.leave(self.self_ref)
 
     def stop(self) -> None:
         """End this actor after the message in hand, with reason `Normal`. What still waits becomes dead letters."""
@@ -176,7 +209,7 @@ class Context:
 
     def stash(self) -> None:
         """Set the message in hand aside, unanswered, until `unstash_all`. Raises `StashFull` at the mailbox's limit."""
-        turn, stash = self._in_hand("stash"), self._host.stash
+        (_, turn), stash = self._in_hand("stash"), self._host.stash
         if len(stash) >= self._host.room:
             raise StashFull(f"expected at most {self._host.room} stashed messages at {self.path}; unstash some first")
         turn.phase = MOVED
@@ -193,8 +226,8 @@ class Context:
 
         `return await self.ctx.forward(...)`: what it returns here is ignored. Waits for room as `tell` does.
         """
-        turn = self._in_hand("forward")
-        await pass_on(ref, turn, handler, args, kwargs or None)
+        seat, turn = self._in_hand("forward")
+        await pass_on(ref, seat, turn, handler, args, kwargs or None)
         ignored: Any = None
         return ignored  # type: ignore[no-any-return]  # never read: the turn is marked as moved
 
@@ -204,16 +237,17 @@ class Context:
 
     def time_left(self) -> float:
         """Seconds until the asker of the message in hand stops waiting; `inf` if nobody does."""
-        turn = TURN.get()
-        return (turn.deadline if turn is not None else float("inf")) - asyncio.get_running_loop().time()
+        seat = TURN.get()
+        return deadline_of(seat.turn if seat is not None else None) - asyncio.get_running_loop().time()
 
-    def _in_hand(self, verb: str) -> Envelope:
-        turn = TURN.get()
-        if turn is None or turn.phase != IN_HAND or turn.host is not self._host or turn.handler.limit:
+    def _in_hand(self, verb: str) -> tuple[Seat, Envelope]:
+        seat = TURN.get()
+        turn = seat.turn if seat is not None and seat.host is self._host else None
+        if seat is None or turn is None or turn.phase != IN_HAND or turn.handler.limit:
             raise NotInHand(
                 f"{verb} needs an ordinary message in hand: call it inside a handler that is not concurrent"
             )
-        return turn
+        return seat, turn
 
     def _timer(self, key: object, delay: float, period: float | None, handler: Any, args: Any, kwargs: Any) -> Timer:
         return self._host.timers.start(key, delay, period, self._host.handlers[handler], (args, kwargs or None))

@@ -97,6 +97,8 @@ def _answer(path: str, envelope: Envelope, reason: str, error: BaseException | N
             return MailboxFull(path, envelope.message(), " and drops messages")
         case "killed":
             return ActorGone(f"{path} was killed in {envelope.handler.name}", path, handled=True)
+        case "no_worker":
+            return ActorGone(f"{path} has no worker for {envelope.handler.name}", path, handled=False)
         case "no_actor":
             return ActorGone(f"nobody lives at {path}", path, handled=False)
         case _:

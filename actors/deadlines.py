@@ -10,7 +10,7 @@ import asyncio
 import math
 from contextvars import Context
 
-from .envelope import IN_HAND, MOVED, Envelope
+from .envelope import DONE, IN_HAND, Envelope, Question
 from .errors import AskTimedOut
 
 WIDTH = 1 / 16
@@ -23,11 +23,11 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, plain: Context | None = None) -> None:
         self._loop, self._plain = loop, plain if plain is not None else Context()
-        self._buckets: dict[int, dict[Envelope, str]] = {}
+        self._buckets: dict[int, dict[Question, str]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._exact: dict[Envelope, asyncio.TimerHandle] = {}
+        self._exact: dict[Question, asyncio.TimerHandle] = {}
 
-    def add(self, envelope: Envelope, path: str) -> None:
+    def add(self, envelope: Question, path: str) -> None:
         """Watch an ask of the actor at `path`."""
         if envelope.deadline == math.inf:
             return
@@ -42,7 +42,7 @@ class Deadlines:
             self._timers[number] = self._loop.call_at(opens, self._open, number, context=self._plain)
         bucket[envelope] = path
 
-    def discard(self, envelope: Envelope) -> None:
+    def discard(self, envelope: Question) -> None:
         """The ask has ended; forget it."""
         if envelope.deadline == math.inf:
             return
@@ -68,18 +68,24 @@ class Deadlines:
         for envelope, path in self._buckets.pop(number, {}).items():
             self._set_exact(envelope, path)
 
-    def _set_exact(self, envelope: Envelope, path: str) -> None:
+    def _set_exact(self, envelope: Question, path: str) -> None:
         self._exact[envelope] = self._loop.call_at(envelope.deadline, self._expire, envelope, path, context=self._plain)
 
-    def _expire(self, envelope: Envelope, path: str) -> None:
+    def _expire(self, envelope: Question, path: str) -> None:
         self._exact.pop(envelope, None)
         envelope.fail(timed_out(envelope, path))
 
 
 def timed_out(envelope: Envelope, path: str) -> AskTimedOut:
     """The error for an ask whose time is up; it says how far the message had come."""
-    while envelope.phase == MOVED and isinstance(envelope.waits_for, Envelope):
-        envelope = envelope.waits_for  # it was forwarded
-    handled = envelope.phase == IN_HAND
+    handled = _is_in_hand(envelope)
     where = "its handler is still running" if handled else "it was not handled yet, and will not be"
     return AskTimedOut(f"{path} did not answer {envelope.handler.name} in time: {where}", path, handled)
+
+
+def _is_in_hand(envelope: Envelope) -> bool:
+    if isinstance(envelope, Question) and envelope.forwarded and envelope.phase != IN_HAND:
+        return any(_is_in_hand(follower) for follower in envelope.forwarded)
+    if envelope.phase == DONE and envelope.reply is not None:  # one of several copies, whose error is not the answer
+        return envelope.reply.done() and not envelope.reply.cancelled()
+    return envelope.phase == IN_HAND

@@ -152,8 +152,8 @@ class Dispatcher:
                 self._shown.now = None
                 left -= 1
                 if end.value or not left or (not left & 7 and clock() > self.until):
-                    left, self.until = SLICE, clock() + STINT
                     yield
+                    left, self.until = SLICE, clock() + STINT
                 if task is not None and task.cancelling() and not self._solo:
                     # The handler cancelled its task and then did not wait. That must not hit the next actor.
                     self._server = None

@@ -1,15 +1,10 @@
 """One message on its way, and the turn in which it is handled.
 
-An envelope is the only object made per message, and while its message is in hand it *is* the turn: the context
-variable `TURN` holds it, so that whatever the handler calls (a helper, a task, a guard) can find the deadline, the
-chain of asks and the actor, through any number of calls, without an argument. A fresh envelope per message is also
-what tells a task that outlived its handler (its copied context holds an envelope that is done) from a part of the
-handler.
+An envelope is the only object made per message, and while its message is in hand it *is* the turn.
 """
 
 import asyncio
 import math
-from contextvars import ContextVar
 from typing import Any, Protocol
 
 import msgspec
@@ -32,11 +27,9 @@ class Host(Protocol):
 
 
 class Envelope(msgspec.Struct, eq=False):
-    """A message with all that its delivery needs.
+    """A message with all that its delivery needs. It is made for every message, so it holds no more than that.
 
-    `deadline`: on the loop's clock, in seconds. `caller`: the turn that waits for the reply; set for asks only, or a
-    chain of tells would never be freed. `sender`: the incarnation that sent it. `host`: the incarnation that has it
-    in hand.
+    `sender`: the incarnation that sent it. `reply`: what the asker waits for.
     """
 
     handler: Handler
@@ -44,13 +37,7 @@ class Envelope(msgspec.Struct, eq=False):
     kwargs: dict[str, Any] | None
     sender: Host | None
     reply: asyncio.Future[Any] | None = None
-    deadline: float = math.inf
-    caller: "Envelope | None" = None
-    fail_fast: bool = False
-    host: Host | None = None
     phase: int = QUEUED
-    own: bool = False
-    waits_for: object = None
 
     def message(self) -> Message:
         """What was said, as a value that may be kept."""
@@ -64,25 +51,38 @@ class Envelope(msgspec.Struct, eq=False):
             reply.exception()  # marks it as seen: an asker cancelled just now must not cause "never retrieved" later
 
 
-TURN: ContextVar[Envelope | None] = ContextVar("upright_turn", default=None)
-"""The envelope in hand where the code runs inside an actor, else None."""
+class Link:
+    """A turn that asks, as a link in the chain of asks; whoever is asked points to it.
 
-
-class Turn(msgspec.Struct, frozen=True):
-    """Which actor and message the running code belongs to.
-
-    `actor`: its path. `handler`: the method's name. `deadline`: when the asker stops waiting, seconds on the loop's
-    clock.
+    `host`: whose turn. `turn`: None once it is over. `waits_for`: who was asked last, and the reply that is awaited.
     """
 
-    actor: str
-    handler: str
-    deadline: float
+    __slots__ = ("host", "turn", "waits_for")
+
+    def __init__(self, host: Host, turn: Envelope) -> None:
+        self.host = host
+        self.turn: Envelope | None = turn
+        self.waits_for: tuple[Any, asyncio.Future[Any]] | None = None
 
 
-def current_turn() -> Turn | None:
-    """The turn that the calling code is part of, or None outside an actor; for log processors and guards."""
-    envelope = TURN.get()
-    if envelope is None or envelope.host is None or envelope.phase not in (IN_HAND, BESIDE):
-        return None
-    return Turn(envelope.host.path, envelope.handler.name, envelope.deadline)
+class Question(Envelope, eq=False):
+    """A message that somebody waits for.
+
+    `deadline`: on the loop's clock, in seconds. `caller`: the turn that waits; set for asks only, or a chain of tells
+    would never be freed. `fail_fast`: the asker will not wait through a restart. `forwarded`: the messages that
+    took its place.
+    """
+
+    deadline: float = math.inf
+    caller: Link | None = None
+    fail_fast: bool = False
+    forwarded: tuple[Envelope, ...] = ()
+
+
+class Own(Envelope, eq=False):
+    """What an incarnation sends to itself: ticks, piped results. It dies with the incarnation, and is never dropped."""
+
+
+def deadline_of(turn: Envelope | None) -> float:
+    """When whoever waits for this turn stops waiting, on the loop's clock; `inf` if nobody waits."""
+    return turn.deadline if isinstance(turn, Question) else math.inf

@@ -2,6 +2,7 @@
 
 ActorError
 ├── Refuse              a handler's negative answer; the actor stays as it was
+│   └── WrongArguments  the handler cannot be called with what was sent (also a TypeError)
 ├── AskFailed           an ask that got no answer; says whether the message was handled
 │   ├── AskTimedOut     (also a TimeoutError)
 │   ├── ActorFailed     the actor crashed with the message in hand; `__cause__` is the crash
@@ -30,6 +31,10 @@ class ActorError(Exception):
 
 class Refuse(ActorError):
     """Raise it in a handler to answer the asker with a refusal. The actor does not crash and keeps its state."""
+
+
+class WrongArguments(Refuse, TypeError):
+    """A handler cannot be called with the arguments that were sent; it has not run."""
 
 
 class AskFailed(ActorError):

@@ -31,6 +31,7 @@ LEVELS: dict[type[events.Event], int] = {
     events.DeadLetterLost: logging.ERROR,
     events.HookFailed: logging.ERROR,
     events.SubscriberRemoved: logging.ERROR,
+    events.SupervisorGaveUp: logging.ERROR,
     events.SystemGaveUp: logging.CRITICAL,
 }
 

@@ -54,7 +54,7 @@ class ActorCrashed(Event, frozen=True):
 
 
 class ActorRestarting(Event, frozen=True):
-    """A new incarnation is about to start. `incarnation`: its number. `delay_s`: how long it is held back."""
+    """A new incarnation is about to start. `incarnation`: its number. `delay_s`: how long it was held back."""
 
     name: ClassVar[str] = "actor.restarting"
     kind: str
@@ -152,6 +152,16 @@ class HookFailed(Event, frozen=True):
     kind: str
     hook: str
     error: BaseException
+
+
+class SupervisorGaveUp(Event, frozen=True):
+    """A supervisor ends, for its children needed too many restarts; its own supervisor judges that.
+
+    `why`: which child, how often, and the last error.
+    """
+
+    name: ClassVar[str] = "supervisor.gave_up"
+    why: str
 
 
 class SystemGaveUp(Event, frozen=True):

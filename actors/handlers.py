@@ -20,22 +20,33 @@ HOOKS = frozenset({"started", "stopping", "undelivered"})
 
 
 class Handler(msgspec.Struct, frozen=True, eq=False):
-    """What to run for a message: `name`, the `function`, and how many may overlap (`limit`; 0 means one at a time)."""
+    """What to run for a message: `name`, the `function`, and how many may overlap (`limit`; 0 means one at a time).
+
+    `routed`: it is a handler of the class that the recipient stands in for; the mailbox hands the message on.
+    """
 
     name: str
     function: Callable[..., Awaitable[Any]]
     limit: int = 0
+    routed: bool = False
 
 
-class HandlerTable(dict[Any, Handler]):
-    """The handlers of one class, found by function object; what is missing is looked up by name once."""
+class HandlerTable:
+    """The handlers of one class, found by function object; what is not `known` yet is looked up by name once.
+
+    Senders look into `known` themselves first: a plain dict is what the interpreter is fastest with.
+    """
+
+    __slots__ = ("known", "owner")
 
     def __init__(self, owner: type) -> None:
-        super().__init__()
         self.owner = owner
+        self.known: dict[Any, Handler] = {}
 
-    def __missing__(self, function: Any) -> Handler:
-        found = self[function] = self._resolve(function)
+    def __getitem__(self, function: Any) -> Handler:
+        found = self.known.get(function)
+        if found is None:
+            found = self.known[function] = self._resolve(function)
         return found
 
     def _resolve(self, function: Any) -> Handler:
@@ -52,6 +63,27 @@ class HandlerTable(dict[Any, Handler]):
         if not inspect.iscoroutinefunction(target):
             raise UnknownHandler(f"expected {owner}.{name} to be an async method, got {describe(target)}")
         return Handler(name, target, getattr(target, "__concurrent__", 0))
+
+
+class JoinedTable(HandlerTable):
+    """The handlers of an actor and of the class that it `serves`; its own are those that its class defines."""
+
+    __slots__ = ("_served",)
+
+    def __init__(self, owner: type, serves: type) -> None:
+        super().__init__(owner)
+        self._served = HandlerTable(serves)
+
+    def _resolve(self, function: Any) -> Handler:
+        name = getattr(function, "__name__", None)
+        if any(vars(base).get(name) is function for base in self.owner.__mro__ if name is not None):
+            return super()._resolve(function)
+        try:
+            return msgspec.structs.replace(self._served[function], routed=True)
+        except UnknownHandler as error:
+            raise UnknownHandler(
+                f"{error}; and {self.owner.__name__}, which stands in for it, has none either"
+            ) from None
 
 
 def concurrent(limit: int) -> Callable[[F], F]:

@@ -11,7 +11,7 @@ from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, DETACHED, IN_HAND, Envelope
+from .envelope import BESIDE, DETACHED, IN_HAND, Envelope, Link, Own, Question
 from .errors import ActorGone, ActorRestarting, Detached
 from .events import ActorCrashed
 from .exits import Crashed, Exit, Killed, is_clean
@@ -20,6 +20,7 @@ from .mailbox import Mailbox
 from .options import Blueprint
 from .refs import Ref
 from .runtime import Runtime
+from .seat import Seat
 from .tasks import Tasks
 from .timers import Timers
 from .watching import Watches
@@ -39,6 +40,8 @@ class Home(Protocol):
 
     @property
     def path(self) -> str: ...
+    @property
+    def around(self) -> str: ...
     @property
     def self_ref(self) -> Ref[Any]: ...
     @property
@@ -69,10 +72,10 @@ class Incarnation:
     __slots__ = (
         "_stash", "_tasks", "_timers", "_watches", "attention", "beside", "carrier", "cell", "control", "context",
         "detached", "gated", "instance", "killed", "lane", "leaving", "number", "overlapping", "phase", "ready",
-        "runtime", "stack", "starter", "turn",
+        "runtime", "seat", "stack", "starter", "variables",
     )  # fmt: skip
 
-    def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Envelope | None) -> None:
+    def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Link | None) -> None:
         self.cell, self.number, self.lane, self.starter = cell, number, lane, starter
         self.runtime = cell.runtime
         self.context = Variables()
@@ -82,7 +85,8 @@ class Incarnation:
         self.overlapping = 0
         self.leaving: Exit | None = None
         self.control: deque[tuple[Envelope, object]] | None = None
-        self.turn: Envelope | None = None
+        self.seat: Seat | None = None
+        self.variables: object | None = None
         self.carrier: asyncio.Task[None] | None = None
         self.stack: Coroutine[Any, Any, Any] | None = None
         self.beside: Envelope | None = None
@@ -94,6 +98,15 @@ class Incarnation:
     @property
     def path(self) -> str:
         return self.cell.path
+
+    @property
+    def around(self) -> str:
+        return self.cell.around
+
+    @property
+    def turn(self) -> Envelope | None:
+        """What it has in hand, overlapping handlers aside."""
+        return self.seat.turn if self.seat is not None else None
 
     @property
     def self_ref(self) -> Ref[Any]:
@@ -126,7 +139,7 @@ class Incarnation:
     @property
     def tasks(self) -> Tasks:
         if self._tasks is None:
-            self._tasks = Tasks(self.runtime.loop, self.task_ended)
+            self._tasks = Tasks(self.runtime.loop, self, self.task_ended)
         return self._tasks
 
     @property
@@ -164,7 +177,7 @@ class Incarnation:
     def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None:
         """A piped result: a message that the bound of the mailbox does not hold back."""
         if self.phase != OVER and not self.detached:
-            self.cell.mailbox.post(Envelope(handler, args, None, self, own=True))
+            self.cell.mailbox.post(Own(handler, args, None, self))
 
     def run_beside(self, work: Coroutine[Any, Any, Any], name: str, inner: object) -> asyncio.Task[Any]:
         """Run a coroutine as a task of this incarnation."""
@@ -177,7 +190,7 @@ class Incarnation:
             self.must_live()
             raise ActorGone(f"{self.path} is stopping and starts no more tasks", self.path, handled=False)
         if self.beside is None:
-            self.beside = Envelope(BACKGROUND, (), None, None, host=self, phase=BESIDE)
+            self.beside = Envelope(BACKGROUND, (), None, None, phase=BESIDE)
         self.runtime.activity.add(1)
         return self.tasks.start(work, self.beside, name, inner)
 
@@ -286,7 +299,7 @@ class Incarnation:
 
     def refuse_impatient(self) -> None:
         """End the asks that wait here but chose not to wait through a restart."""
-        for envelope in self.cell.mailbox.take_out(lambda waits: waits.fail_fast):
+        for envelope in self.cell.mailbox.take_out(lambda waits: isinstance(waits, Question) and waits.fail_fast):
             envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
 
 

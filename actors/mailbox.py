@@ -1,36 +1,55 @@
-"""The in-memory mailbox: a bounded queue, and the senders who wait for room in it.
+"""The in-memory mailbox: a bounded queue, and the line of senders who wait for room in it.
 
 Order: messages of one sender keep their order. A sender that found the mailbox full is served before any that came
-later: its envelope is moved in for it, so nobody can overtake between its waking and its next try.
+later.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
-from .envelope import QUEUED, Envelope
-from .errors import MailboxFull
+from .envelope import QUEUED, Envelope, Own
+from .line import Line
 from .message import Message
-from .options import Bounded
 
-Drop = Callable[[Envelope, str], None]
+
+class Owner(Protocol):
+    """What a mailbox needs of its actor: to be woken when a message comes while it is asleep, and to be told of an
+    envelope that will not be handled.
+    """
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    def wake(self) -> None: ...
+    def dropped(self, envelope: Envelope, reason: str, error: BaseException | None = None) -> None: ...
+
+
+class MailboxSpec(Protocol):
+    """What a class of actors says of its mailbox: how to open one for an actor."""
+
+    def open(self, owner: Any) -> "Mailbox":
+        """A new mailbox of that actor."""
+        ...
 
 
 class Mailbox:
-    """Holds what waits for one actor, across its restarts.
+    """Holds what waits for one actor, across its restarts. `full` is a policy of `Bounded`.
 
-    `wake` is called when a message enters while the actor is `asleep`; `drop` with an envelope that a policy threw out.
+    `plain`: senders may append to `queue` themselves while it holds less than `limit` and nobody waits in line.
     """
 
-    __slots__ = ("_drop", "_wake", "asleep", "full", "limit", "path", "queue", "waiting")
+    __slots__ = ("asleep", "full", "limit", "owner", "plain", "queue", "waiting")
 
-    def __init__(self, path: str, bounds: Bounded, wake: Callable[[], None], drop: Drop) -> None:
-        self.path = path
-        self.limit, self.full = bounds.limit, bounds.full
+    def __init__(self, owner: Owner, limit: int, full: str, plain: bool = True) -> None:
+        self.owner, self.limit, self.full, self.plain = owner, limit, full, plain
         self.queue: deque[Envelope] = deque()
         self.asleep = False
-        self._wake, self._drop = wake, drop
-        self.waiting: deque[tuple[Envelope, asyncio.Future[None]]] | None = None
+        self.waiting: Line | None = None
 
     def put_nowait(self, envelope: Envelope) -> bool:
         """Take the envelope if there is room, or if a policy makes room; False means it was not taken."""
@@ -38,71 +57,68 @@ class Mailbox:
         if len(queue) >= self.limit or self.waiting:
             if self.full != "drop_old":
                 return False
-            oldest = next((waits for waits in queue if not waits.own), None)
-            if oldest is not None:
-                queue.remove(oldest)
-                self._drop(oldest, "dropped_old")
+            self._drop_oldest()
         queue.append(envelope)
         if self.asleep:
-            self._wake()
+            self.owner.wake()
         return True
+
+    def _drop_oldest(self) -> None:
+        oldest = next((waits for waits in self.queue if not isinstance(waits, Own)), None)
+        if oldest is not None:
+            self.queue.remove(oldest)
+            self.owner.dropped(oldest, "dropped_old")
 
     def post(self, envelope: Envelope) -> None:
         """Take what the runtime itself sends (a timer's tick, a piped result), full or not."""
         self.queue.append(envelope)
         if self.asleep:
-            self._wake()
+            self.owner.wake()
 
     async def put(self, envelope: Envelope, timeout: float | None) -> None:
-        """Wait for room, at most `timeout` seconds, then take the envelope. Raises `MailboxFull`."""
-        loop = asyncio.get_running_loop()
-        room: asyncio.Future[None] = loop.create_future()
+        """Take the envelope, but wait for room first, at most `timeout` seconds. Raises `MailboxFull`."""
+        if not self.plain:
+            await self.line_up(envelope, timeout)
+            return
         if self.waiting is None:
-            self.waiting = deque()
-        self.waiting.append((envelope, room))
-        timer = None if timeout is None else loop.call_later(timeout, self._give_up, envelope, room)
-        try:
-            await room
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if self.waiting and (room.cancelled() or room.exception() is not None):
-                # One that gave up must not stay until there is room: with a stuck actor that would be for ever.
-                self.waiting = deque(entry for entry in self.waiting if entry[1] is not room) or None
+            self.waiting = Line()
+        await self.waiting.wait(self.owner.path, envelope, timeout)
+
+    def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
+        """Let an envelope that found no room wait in line, from now on; the result is `Line.join`'s."""
+        if self.waiting is None:
+            self.waiting = Line()
+        return self.waiting.join(self.owner.path, envelope, timeout)
 
     def release(self) -> None:
         """Move in those who wait, as far as there is room; called after messages were taken out."""
-        waiting, queue = self.waiting, self.queue
-        if not waiting:
-            return
-        while waiting and len(queue) < self.limit:
-            envelope, room = waiting.popleft()
-            if not room.done():
-                room.set_result(None)
-                queue.append(envelope)
-        if not waiting:
-            self.waiting = None
+        if self.waiting is not None:
+            self.waiting.admit(self.queue, self.limit)
+            if not self.waiting:
+                self.waiting = None
 
     def take_out(self, chosen: Callable[[Envelope], bool]) -> list[Envelope]:
         """Take out the envelopes that match, also from the line of those who wait for room; the others move up."""
+        taken = self._take_from_queue(chosen)
+        if self.waiting is not None:
+            taken += self.waiting.take_out(chosen)
+        self.release()
+        return taken
+
+    def _take_from_queue(self, chosen: Callable[[Envelope], bool]) -> list[Envelope]:
         taken = [envelope for envelope in self.queue if chosen(envelope)]
         for envelope in taken:
             self.queue.remove(envelope)
-        for envelope, room in self.waiting or ():
-            if chosen(envelope) and not room.done():
-                room.set_result(None)
-                taken.append(envelope)
-        self.release()
         return taken
 
     def put_back(self, envelopes: Iterable[Envelope]) -> None:
         """Put envelopes in front, in their order, full or not."""
         items = list(envelopes)
         for envelope in items:
-            envelope.phase, envelope.host = QUEUED, None
+            envelope.phase = QUEUED
         self.queue.extendleft(reversed(items))
         if items and self.asleep:
-            self._wake()
+            self.owner.wake()
 
     def purge(self) -> None:
         """Forget what an old incarnation had sent to itself: ticks and piped results must not reach the next one."""
@@ -112,12 +128,14 @@ class Mailbox:
         """Everything that waits, in order, also with those who wait for room; the mailbox is empty afterwards."""
         left = list(self.queue)
         self.queue.clear()
-        for envelope, room in self.waiting or ():
-            if not room.done():
-                room.set_result(None)
-                left.append(envelope)
-        self.waiting = None
+        line, self.waiting = self.waiting, None
+        if line is not None:
+            left += [place.enter() for place in line.clear()]
         return left
+
+    def holds(self, envelope: Envelope) -> bool:
+        """Whether that envelope is in."""
+        return envelope in self.queue
 
     def peek(self, most: int) -> Iterator[Message]:
         """The first `most` messages that wait, for inspection."""
@@ -129,12 +147,6 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self.queue)
 
-    def _give_up(self, envelope: Envelope, room: asyncio.Future[None]) -> None:
-        if not room.done():
-            error = MailboxFull(self.path, envelope.message(), " and had no room in time")
-            room.set_exception(error)
-            room.exception()
-
 
 def _is_own(envelope: Envelope) -> bool:
-    return envelope.own
+    return isinstance(envelope, Own)

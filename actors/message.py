@@ -67,6 +67,8 @@ REASONS = {
     "rejected": "the handler refused it, and nobody had asked",
     "stopped": "it still waited when its actor ended for good",
     "no_actor": "nobody lives at that path",
+    "no_worker": "its pool had no worker that could take it",
+    "no_room": "it was published, and the subscriber's mailbox had no room in time",
     "dropped_new": "the mailbox was full and drops what comes",
     "dropped_old": "the mailbox was full and drops what waits longest",
 }

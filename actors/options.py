@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .mailbox import Mailbox, MailboxSpec, Owner
+
 Full = Literal["wait", "reject", "drop_new", "drop_old"]
 FULL: tuple[Full, ...] = ("wait", "reject", "drop_new", "drop_old")
 
@@ -32,13 +34,19 @@ class Bounded(msgspec.Struct, frozen=True):
         if self.full not in FULL:
             raise ValueError(f"expected full to be one of {', '.join(FULL)}, got {self.full!r}")
 
+    def open(self, owner: Owner) -> Mailbox:
+        """A mailbox of that kind; for the runtime."""
+        return Mailbox(owner, self.limit, self.full)
+
 
 class Blueprint(msgspec.Struct, frozen=True):
     """What is needed to make one actor, again and again.
 
     `name`: the last part of its path. `actor`: its class. `args`, `kwargs`: for its constructor, at every start.
     `shutdown`: seconds it has to end when asked, 0 or more, or `"brutal"` for none at all. `start_timeout`: seconds
-    that `started()` may take. `drains`: whether a stop lets it first handle what already waits.
+    that `started()` may take. `drains`: whether a stop lets it first handle what already waits. `mailbox`: in place of
+    the one that the class names. `serves`: the class for which it stands in: messages for that class are sent to its
+    path, and its mailbox hands them on, as a pool does for its workers.
     """
 
     name: str
@@ -48,6 +56,8 @@ class Blueprint(msgspec.Struct, frozen=True):
     shutdown: float | Literal["brutal"] = 5.0
     start_timeout: float = math.inf
     drains: bool = False
+    mailbox: MailboxSpec | None = None
+    serves: type[Any] | None = None
 
     @property
     def patience(self) -> float:

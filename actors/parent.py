@@ -20,8 +20,8 @@ class Child(Protocol):
     @property
     def self_ref(self) -> Ref[Any]: ...
 
-    async def restart(self) -> None:
-        """Begin the next incarnation. Raises `StartFailed`; the child is then down again."""
+    async def restart(self, held_back: float = 0.0) -> None:
+        """Begin the next incarnation, held back for so many seconds. Raises `StartFailed`; it is then down again."""
         ...
 
     async def halt(self, why: str) -> None:
@@ -41,6 +41,9 @@ class Parent(Actor[None]):
 
     ends_children_together: ClassVar[bool] = False
     """Whether its children are ended all at once, and not one after the other from the youngest on."""
+
+    children_stand_beside: ClassVar[bool] = False
+    """Whether `ctx.ref("name")` of a child finds this actor's own siblings, and not the child's: workers of a pool."""
 
     def start_order(self) -> Sequence[str]:
         """The names of its children, the last in start order first, if that is not simply the order of their

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any, Protocol
 
 from .deadlines import Deadlines
-from .envelope import Envelope
+from .envelope import Envelope, Link
 from .errors import WrongClass
 from .exits import Exit
 from .handlers import HandlerTable
@@ -24,13 +24,14 @@ class Recipient(Protocol):
     @property
     def handlers(self) -> HandlerTable: ...
     @property
-    def interface(self) -> type[Any]: ...
+    def interfaces(self) -> tuple[type[Any], ...]: ...
     @property
     def gone(self) -> bool: ...
     @property
     def state(self) -> str: ...
     @property
-    def in_hand(self) -> Envelope | None: ...
+    def link(self) -> Link | None: ...
+    def wake(self) -> None: ...
     @property
     def ended(self) -> asyncio.Future[Exit]: ...
 
@@ -49,9 +50,10 @@ class Directory(Protocol):
 
 
 def check_class(found: Recipient, actor: type[Any]) -> None:
-    """Raise `WrongClass` unless the actor found is of that class, or of one below it."""
-    if not issubclass(found.interface, actor):
-        raise WrongClass(f"expected a {actor.__name__} at {found.path}, found a {found.interface.__name__}")
+    """Raise `WrongClass` unless the actor found is of that class, or of one below it, or stands in for one."""
+    if not any(issubclass(one, actor) for one in found.interfaces):
+        names = " and ".join(one.__name__ for one in found.interfaces)
+        raise WrongClass(f"expected a {actor.__name__} at {found.path}, found a {names}")
 
 
 def handlers_of(actor: type[Any]) -> HandlerTable:

@@ -11,19 +11,19 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from .cycles import refuse_cycle
 from .deadlines import timed_out
-from .envelope import DETACHED, DONE, IN_HAND, MOVED, QUEUED, TURN, Envelope, Host
+from .envelope import IN_HAND, MOVED, QUEUED, Envelope, Question, deadline_of
 from .errors import (
     ActorGone,
     ActorRestarting,
     AskCycle,
     AskTimedOut,
-    Detached,
     MailboxFull,
     SystemNotRunning,
 )
 from .exits import Exit, NoActor
 from .options import seconds
 from .recipients import Directory, Recipient, check_class, handlers_of
+from .seat import Seat, seat_now
 
 A_co = TypeVar("A_co", covariant=True)
 B = TypeVar("B")
@@ -67,13 +67,23 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        turn = TURN.get()
-        sender = None if turn is None else sender_in(turn)
-        table = handlers_of(self._actor) if recipient is None else recipient.handlers
-        envelope = Envelope(table[handler], args, kwargs or None, sender)
+        seat = seat_now()
+        sender = None if seat is None else seat.sender()
         if recipient is None:
+            envelope = Envelope(handlers_of(self._actor)[handler], args, kwargs or None, sender)
             self._directory.undeliverable(self.path, envelope, "no_actor")
-        elif not recipient.mailbox.put_nowait(envelope):
+            return
+        try:
+            found = recipient.handlers.known[handler]
+        except KeyError:
+            found = recipient.handlers[handler]
+        envelope, mailbox = Envelope(found, args, kwargs or None, sender), recipient.mailbox
+        # What `put_nowait` does, without the call: this is the path of every message.
+        if mailbox.plain and mailbox.waiting is None and len(mailbox.queue) < mailbox.limit:
+            mailbox.queue.append(envelope)
+            if mailbox.asleep:
+                recipient.wake()
+        elif not mailbox.put_nowait(envelope):
             await self._tell_when_full(recipient, envelope)
 
     async def deliver(self, envelope: Envelope) -> None:
@@ -96,8 +106,8 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        turn = TURN.get()
-        sender = None if turn is None else sender_in(turn)
+        seat = seat_now()
+        sender = None if seat is None else seat.sender()
         table = handlers_of(self._actor) if recipient is None else recipient.handlers
         envelope = Envelope(table[handler], args, kwargs or None, sender)
         if recipient is None:
@@ -121,29 +131,28 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        turn = TURN.get()
-        sender = None if turn is None else sender_in(turn)
+        seat = seat_now()
+        sender = None if seat is None else seat.sender()
         table = handlers_of(self._actor) if recipient is None else recipient.handlers
-        envelope = Envelope(table[handler], args, kwargs or None, sender)
         directory = self._directory
-        now = directory.loop.time()
-        envelope.deadline = now + (ASK_WITHIN if self._within is None else self._within)
-        if turn is not None and turn.phase == IN_HAND:
-            envelope.caller = turn
-            envelope.deadline = min(envelope.deadline, turn.deadline)
+        now, reply = directory.loop.time(), directory.loop.create_future()
+        deadline = now + (ASK_WITHIN if self._within is None else self._within)
+        caller = None if seat is None else seat.asking()
+        if caller is not None:
+            deadline = min(deadline, deadline_of(caller.turn))
             if recipient is not None:
-                refuse_cycle(turn, recipient)
-        envelope.reply = reply = directory.loop.create_future()
+                refuse_cycle(caller, recipient)
+        envelope = Question(table[handler], args, kwargs or None, sender, reply, QUEUED, deadline, caller)
         if recipient is None:
             directory.undeliverable(self.path, envelope, "no_actor")
             raise ActorGone(f"nobody lives at {self.path}", self.path, handled=False)
-        if envelope.deadline <= now:
+        if deadline <= now:
             raise timed_out(envelope, self.path)
         if self._fail_fast:
             self._refuse_restarting(recipient, envelope)
         directory.deadlines.add(envelope, self.path)
-        if envelope.caller is not None:
-            envelope.caller.waits_for = (recipient, reply)
+        if caller is not None:
+            caller.waits_for = (recipient, reply)
         try:
             if not recipient.mailbox.put_nowait(envelope):
                 await self._ask_when_full(recipient, envelope)
@@ -151,8 +160,8 @@ class Ref(Generic[A_co]):
             return result
         finally:
             directory.deadlines.discard(envelope)
-            if envelope.caller is not None:
-                envelope.caller.waits_for = None
+            if caller is not None:
+                caller.waits_for = None
             if not reply.done():
                 reply.cancel()  # withdrawn: cancelled while it waited for room, or refused
 
@@ -207,20 +216,20 @@ class Ref(Generic[A_co]):
         return found
 
     async def _tell_when_full(self, recipient: Recipient, envelope: Envelope) -> None:
-        mailbox, turn = recipient.mailbox, TURN.get()
+        mailbox, seat = recipient.mailbox, seat_now()
         if mailbox.full == "drop_new":
             self._directory.undeliverable(self.path, envelope, "dropped_new")
             return
         if mailbox.full == "reject":
             raise MailboxFull(self.path, envelope.message())
         within = self._within
-        if turn is not None and turn.phase in (IN_HAND, MOVED):
-            if turn.host is not None and turn.host.cell is recipient:
+        if seat is not None and seat.turn is not None and seat.turn.phase in (IN_HAND, MOVED):
+            if seat.host.cell is recipient:
                 raise MailboxFull(self.path, envelope.message(), ", and only its own handler could make room")
             within = TELL_WITHIN if within is None else within
         await mailbox.put(envelope, None if within == math.inf else within)
 
-    async def _ask_when_full(self, recipient: Recipient, envelope: Envelope) -> None:
+    async def _ask_when_full(self, recipient: Recipient, envelope: Question) -> None:
         mailbox = recipient.mailbox
         if mailbox.full == "drop_new":
             self._directory.undeliverable(self.path, envelope, "dropped_new")
@@ -232,7 +241,7 @@ class Ref(Generic[A_co]):
         except MailboxFull as error:
             raise AskTimedOut(f"the mailbox of {self.path} had no room in time", self.path, handled=False) from error
 
-    def _refuse_restarting(self, recipient: Recipient, envelope: Envelope) -> None:
+    def _refuse_restarting(self, recipient: Recipient, envelope: Question) -> None:
         envelope.fail_fast = True
         if recipient.state == "restarting":
             raise ActorRestarting(f"{self.path} is restarting", self.path, handled=False)
@@ -257,16 +266,8 @@ class Ref(Generic[A_co]):
         return f"<Ref {self.path} {found.state} {len(found.mailbox)}/{found.mailbox.limit}>"
 
 
-def sender_in(turn: Envelope) -> Host | None:
-    """The incarnation that sends in this turn; None once the turn is done. Raises `Detached` in a zombie's."""
-    if turn.phase == DETACHED:
-        path = turn.host.path if turn.host is not None else "an actor"
-        raise Detached(f"{path} swallowed its cancellation and was left behind; it may not send any more")
-    return turn.host if turn.phase != DONE else None
-
-
 async def pass_on(
-    ref: Ref[Any], turn: Envelope, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ref: Ref[Any], seat: Seat, turn: Envelope, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
 ) -> None:
     """Hand the message in hand on: the new envelope takes over its reply and its deadline.
 
@@ -274,19 +275,23 @@ async def pass_on(
     """
     recipient = ref.recipient
     found = (handlers_of(ref.actor) if recipient is None else recipient.handlers)[handler]
-    envelope = Envelope(found, args, kwargs, turn.host, turn.reply, turn.deadline, turn.caller, turn.fail_fast)
-    if turn.caller is not None and recipient is not None:
-        try:
-            refuse_cycle(turn.caller, recipient)
-        except AskCycle as circle:  # the asker's affair, not a fault of the one who hands on
-            turn.fail(circle)
-            turn.phase = MOVED
-            return
-    turn.waits_for = envelope
+    envelope = Envelope(found, args, kwargs, seat.host)
+    if isinstance(turn, Question):
+        envelope = Question(
+            found, args, kwargs, seat.host, turn.reply, QUEUED, turn.deadline, turn.caller, turn.fail_fast
+        )
+        if turn.caller is not None and recipient is not None:
+            try:
+                refuse_cycle(turn.caller, recipient)
+            except AskCycle as circle:  # the asker's affair, not a fault of the one who hands on
+                turn.fail(circle)
+                turn.phase = MOVED
+                return
+        turn.forwarded = (envelope,)
     try:
         await ref.deliver(envelope)
     except BaseException:
-        if recipient is not None and (envelope.phase != QUEUED or envelope in recipient.mailbox.queue):
+        if recipient is not None and (envelope.phase != QUEUED or recipient.mailbox.holds(envelope)):
             turn.phase = MOVED  # it got in after all; cancelled only then
         raise
     turn.phase = MOVED

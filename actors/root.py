@@ -30,6 +30,8 @@ class Root(Parent):
                 if gave_up and self.ctx.bus.wants(SystemGaveUp):
                     self.ctx.bus.emit(SystemGaveUp(child.path, why))
                 self.ctx.shut_down(f"{child.path}: {why}", gave_up)
+            case _ if child.path == self._top:
+                self.ctx.shut_down(f"{child.path} stopped itself")
             case _:
                 self.ctx.background(child.end("it stopped itself"))
 

@@ -16,6 +16,7 @@ from .envelope import Envelope
 from .errors import NameTaken
 from .recipients import Recipient, check_class
 from .refs import Ref
+from .rolls import Rolls
 
 A = TypeVar("A")
 
@@ -69,6 +70,7 @@ class Runtime:
         "loop",
         "plain",
         "office",
+        "rolls",
         "running",
         "zombies",
     )
@@ -82,6 +84,7 @@ class Runtime:
         self.activity = Activity(loop)
         self.office = DeadLetterOffice(bus)
         self.actors: dict[str, Recipient] = {}
+        self.rolls = Rolls()
         self._kept: set[asyncio.Task[Any]] = set()
         self.running = True
         self.zombies = 0

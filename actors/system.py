@@ -12,7 +12,7 @@ from .cell import Cell
 from .context import as_class
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
-from .envelope import IN_HAND, TURN
+from .envelope import IN_HAND, Host
 from .errors import ActorError, SystemFailed, SystemNotRunning
 from .event_log import EventLog
 from .events import Event
@@ -24,11 +24,14 @@ from .ports import Startable
 from .refs import Ref
 from .root import Root
 from .runtime import Runtime
+from .seat import TURN
+from .topics import Group, Topic
 from .tree import Node, draw, look
 from .watchdog import Watchdog
 
 A = TypeVar("A")
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class TakesLetters(Protocol):
@@ -86,6 +89,7 @@ class ActorSystem:
         self._following: asyncio.Task[None] | None = None
         self._over: asyncio.Future[Exit] | None = None
         self._exit: Exit | None = None
+        self._zombies = self._lost = 0
 
     async def start(self) -> Self:
         """Start the root, the dead-letter actor and the tree. Raises `StartFailed` if one of them does not come up.
@@ -125,13 +129,9 @@ class ActorSystem:
             return
         if self._stopping is None:
             self._stopping = self._runtime.keep(self._stop(self._runtime), "upright system stop")
-        turn = TURN.get()
-        if (
-            turn is not None
-            and turn.phase == IN_HAND
-            and turn.host is not None
-            and self._houses(turn.host.path, turn.host.cell)
-        ):
+        seat = TURN.get()
+        turn = seat.turn if seat is not None else None
+        if seat is not None and turn is not None and turn.phase == IN_HAND and self._houses(seat.host):
             return
         cancelled: asyncio.CancelledError | None = None
         stopping = self._stopping
@@ -145,8 +145,8 @@ class ActorSystem:
         if cancelled is not None:
             raise cancelled
 
-    def _houses(self, path: str, cell: object) -> bool:
-        return self._runtime is not None and self._runtime.find(path) is cell
+    def _houses(self, host: Host) -> bool:
+        return self._runtime is not None and self._runtime.find(host.path) is host.cell
 
     async def _follow(self, runtime: Runtime, root: Cell) -> None:
         """Wait for the root's end; if nobody asked for it, clean up after it."""
@@ -168,6 +168,7 @@ class ActorSystem:
                 self._watchdog = None
             runtime.close()
             await runtime.dispatcher.closed()
+            self._zombies, self._lost = runtime.zombies, runtime.office.lost
             self._runtime = self._stopping = self._following = None
             if self._over is not None and not self._over.done():
                 self._over.set_result(self._exit if self._exit is not None else NoActor())
@@ -214,11 +215,24 @@ class ActorSystem:
         """
         if not path.startswith("/"):
             raise ValueError(f"expected an absolute path such as /bank/ledger, got {path!r}")
+        return self._running("refs").locate(path, actor)
+
+    def topic(self, name: str, kind: type[T]) -> Topic[T]:
+        """The topic of that name, whose messages are of that type. Raises `SystemNotRunning`."""
+        return Topic(self._running("topics"), name, kind)
+
+    def group(self, name: str, actor: type[A]) -> Group[A]:
+        """The group of that name, of actors of that class. Raises `SystemNotRunning`."""
+        return Group(self._running("groups"), name, actor)
+
+    def _running(self, wanted: str) -> Runtime:
         if self._root is None or self._runtime is None:
+            if isinstance(self._exit, Shutdown) and self._exit.gave_up:
+                raise SystemNotRunning(f"expected a running system, but it has ended: {self._exit.why}")
             raise SystemNotRunning(
-                "expected a running system: enter it with `async with`, or start() it, before asking for refs"
+                f"expected a running system: enter it with `async with`, or start() it, before asking for {wanted}"
             )
-        return self._runtime.locate(path, actor)
+        return self._runtime
 
     async def idle(self) -> None:
         """Wait until no actor has anything to do: nothing waits or runs, no background task, no one-shot timer."""
@@ -279,13 +293,13 @@ class ActorSystem:
 
     @property
     def zombies(self) -> int:
-        """How many incarnations swallowed their cancellation and were left behind."""
-        return self._runtime.zombies if self._runtime is not None else 0
+        """How many incarnations of this run, or the last one, swallowed their cancellation and were left behind."""
+        return self._runtime.zombies if self._runtime is not None else self._zombies
 
     @property
     def dead_letters_lost(self) -> int:
-        """How many dead letters the dead-letter actor could not take."""
-        return self._runtime.office.lost if self._runtime is not None else 0
+        """How many dead letters of this run, or the last one, the dead-letter actor could not take."""
+        return self._runtime.office.lost if self._runtime is not None else self._lost
 
     def __repr__(self) -> str:
         count = len(self._runtime.actors) if self._runtime is not None else 0

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from .envelope import TURN, Envelope
+from .envelope import Envelope, Host
+from .seat import TURN, Seat
 
 Outcome = Callable[[Envelope, BaseException | None], None]
 
@@ -22,10 +23,10 @@ class Tasks:
     none.
     """
 
-    __slots__ = ("_counts", "_ended", "_loop", "_running")
+    __slots__ = ("_counts", "_ended", "_host", "_loop", "_running")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ended: Outcome) -> None:
-        self._loop, self._ended = loop, ended
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: Host, ended: Outcome) -> None:
+        self._loop, self._host, self._ended = loop, host, ended
         self._counts: Counter[str] = Counter()
         self._running: dict[asyncio.Task[Any], tuple[Envelope, object]] = {}
 
@@ -34,7 +35,7 @@ class Tasks:
     ) -> asyncio.Task[Any]:
         """Run `work` in the turn given. `inner`: an awaitable that `work` holds, closed should `work` never begin."""
         context = Context()
-        context.run(TURN.set, turn)
+        context.run(TURN.set, Seat(self._host, turn))
         task: asyncio.Task[Any] = asyncio.Task(work, loop=self._loop, name=name, context=context)
         self._running[task] = (turn, inner)
         self._counts[turn.handler.name] += 1

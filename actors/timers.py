@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from .envelope import MOVED, QUEUED, Envelope, Host
+from .envelope import MOVED, QUEUED, Envelope, Host, Own
 from .handlers import Handler
 
 ROOM = 16
@@ -83,7 +83,7 @@ class Timer:
         if tick is not None and tick.phase == QUEUED:
             return  # the actor is busy: one waiting tick says all that two would
         arguments, named = self._arguments
-        self._tick = tick = Envelope(self._handler, arguments, named, self._timers.host, own=True)
+        self._tick = tick = Own(self._handler, arguments, named, self._timers.host)
         self._timers.post(tick)
         if period is None and self.key is not None:
             self._timers.keep_tick(self.key, tick)

@@ -22,7 +22,7 @@ class Down(msgspec.Struct, frozen=True):
     reason: Exit
 
 
-class Watcher(Protocol):
+class Watching(Protocol):
     """What a watch needs of the incarnation that made it."""
 
     def notice(self, handler: Handler, args: tuple[Any, ...], token: object) -> None: ...
@@ -30,11 +30,17 @@ class Watcher(Protocol):
     def withdraw(self, matches: Callable[[object], bool]) -> None: ...
 
 
+class Watcher(Protocol):
+    """Who hears of an actor's end: a watch, or an entry on the roll of a topic or a group."""
+
+    def down(self, reason: Exit, /) -> None: ...
+
+
 class Watched(Protocol):
     """What a watch needs of the actor that is watched."""
 
     @property
-    def watchers(self) -> "dict[Watch, None]": ...
+    def watchers(self) -> dict[Watcher, None]: ...
 
 
 class Watch:
@@ -62,7 +68,7 @@ class Watches:
 
     __slots__ = ("_made", "_watcher")
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watching) -> None:
         self._watcher = watcher
         self._made: dict[str, list[Watch]] = {}
 

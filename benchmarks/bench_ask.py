@@ -1,62 +1,107 @@
-"""How many questions per second are answered, when a hundred askers wait at once?"""
+"""How many questions per second are answered, one after another, and how long does one take?"""
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
-from subjects import Counter
-from support import Stopwatch, compare
+from beam import erlang
+from report import AtLeast, Figures
+from subjects import Counter, quiet
+from support import Stopwatch, check, compare, latencies, on_asyncio, on_uvloop, rate, scaled
 
-from upright.actors import ActorSystem
-
-COUNT, ASKERS = 50_000, 100
+COUNT = scaled(20_000)
 
 
-async def measure() -> float:
-    async with ActorSystem(log=None) as system:
+async def measure(ask: Callable[[int], Awaitable[int]]) -> Figures:
+    took: list[float] = []
+    with Stopwatch() as watch:
+        for _ in range(COUNT):
+            began = time.perf_counter()
+            await ask(1)
+            took.append(time.perf_counter() - began)
+    check(await ask(0), COUNT)
+    return rate(COUNT, watch) | latencies(took)
+
+
+def measure_blocking(ask: Callable[[int], int]) -> Figures:
+    took: list[float] = []
+    with Stopwatch() as watch:
+        for _ in range(COUNT):
+            began = time.perf_counter()
+            ask(1)
+            took.append(time.perf_counter() - began)
+    check(ask(0), COUNT)
+    return rate(COUNT, watch) | latencies(took)
+
+
+async def upright() -> Figures:
+    async with quiet() as system:
         counter = await system.spawn("counter", Counter)
-
-        async def ask() -> None:
-            for _ in range(COUNT // ASKERS):
-                await counter.ask(Counter.add, 1)
-
-        with Stopwatch() as watch:
-            await asyncio.gather(*(ask() for _ in range(ASKERS)))
-        return COUNT / watch.seconds
+        return await measure(lambda amount: counter.ask(Counter.add, amount))
 
 
-def upright() -> dict[str, float]:
-    return {"per_s": asyncio.run(measure())}
+async def bare() -> Figures:
+    from subjects_bare import BareCounter
+
+    counter = BareCounter()
+    reader = asyncio.create_task(counter.serve())
+    figures = await measure(counter.ask)
+    reader.cancel()
+    return figures
 
 
-def upright_uvloop() -> dict[str, float]:
-    import uvloop
+def pykka() -> Figures:
+    from subjects_pykka import Counter
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return {"per_s": runner.run(measure())}
+    counter = Counter.start()
+    figures = measure_blocking(lambda amount: counter.ask(amount, block=True))
+    counter.stop()
+    return figures
 
 
-def pykka() -> dict[str, float]:
-    from concurrent.futures import ThreadPoolExecutor
+def thespian() -> Figures:
+    from subjects_thespian import Counter, thespian_system
 
-    import pykka
+    with thespian_system() as system:
+        counter = system.createActor(Counter)
+        return measure_blocking(lambda amount: system.ask(counter, (amount,)))
 
-    class Peer(pykka.ThreadingActor):
-        def on_receive(self, message: int) -> int:
-            return message
 
-    ref = Peer.start()
+async def actio() -> Figures:
+    from actio import ActorSystem
+    from subjects_actio import Counter, ask
 
-    def ask(_: int) -> None:
-        for _ in range(COUNT // ASKERS):
-            ref.ask(1)
+    system = ActorSystem()
+    counter = system.create(Counter())
+    figures = await measure(lambda amount: ask(system, counter, amount))
+    await system.shutdown()
+    return figures
 
-    with ThreadPoolExecutor(ASKERS) as threads, Stopwatch() as watch:
-        list(threads.map(ask, range(ASKERS)))
-    ref.stop()
-    return {"per_s": COUNT / watch.seconds}
+
+async def xoscar() -> Figures:
+    from subjects_xoscar import Counter, xoscar_pool
+
+    async with xoscar_pool() as pool:
+        counter = await pool.spawn("counter", Counter)
+        return await measure(counter.add)
 
 
 if __name__ == "__main__":
     compare(
-        "ask: replies per second, 100 askers",
-        {"upright": upright, "upright on uvloop": upright_uvloop, "pykka": pykka},
+        "ask: replies per second, one after another",
+        {
+            "upright": on_asyncio(upright),
+            "upright on uvloop": on_uvloop(upright),
+            "deque and futures (limit)": on_asyncio(bare),
+            "pykka": pykka,
+            "thespian": thespian,
+            "actio": on_asyncio(actio),
+            "actio on uvloop": on_uvloop(actio),
+            "xoscar (no mailbox)": on_asyncio(xoscar),
+            "Erlang/OTP": erlang("messages", "ask", COUNT),
+        },
+        goals=[
+            AtLeast("actio", 2, ours="upright on uvloop"),
+            AtLeast("actio on uvloop", 2, ours="upright on uvloop"),
+        ],
     )

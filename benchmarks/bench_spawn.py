@@ -1,65 +1,31 @@
-"""How many actors per second come up, and how much memory does one that idles take?"""
+"""How many actors per second come up, ten thousand in a row, and how much memory does one that idles take?"""
 
-import asyncio
+from functools import partial
 
-from subjects import Counter
-from support import Stopwatch, compare, resident_bytes
+from beam import erlang
+from report import AtLeast, AtMost
+from spawning import actio, pykka, supervised, task_and_queue, thespian, upright, xoscar
+from support import compare, on_asyncio, on_uvloop, scaled
 
-from upright.actors import ActorSystem
-
-COUNT = 10_000
-
-
-def upright() -> dict[str, float]:
-    async def main() -> dict[str, float]:
-        async with ActorSystem(log=None) as system:
-            before = resident_bytes()
-            with Stopwatch() as watch:
-                for number in range(COUNT):
-                    await system.spawn(f"counter-{number}", Counter)
-            return {"per_s": COUNT / watch.seconds, "bytes_each": (resident_bytes() - before) / COUNT}
-
-    return asyncio.run(main())
-
-
-def task_and_queue() -> dict[str, float]:
-    """The least that one writes by hand: a task that waits on a queue."""
-
-    async def main() -> dict[str, float]:
-        async def serve(queue: asyncio.Queue[int]) -> None:
-            while await queue.get():
-                pass
-
-        before = resident_bytes()
-        with Stopwatch() as watch:
-            queues = [asyncio.Queue[int]() for _ in range(COUNT)]
-            tasks = [asyncio.create_task(serve(queue)) for queue in queues]
-            await asyncio.sleep(0)
-        figures = {"per_s": COUNT / watch.seconds, "bytes_each": (resident_bytes() - before) / COUNT}
-        for task in tasks:
-            task.cancel()
-        return figures
-
-    return asyncio.run(main())
-
-
-def pykka() -> dict[str, float]:
-    import pykka
-
-    class Peer(pykka.ThreadingActor):
-        pass
-
-    before, count = resident_bytes(), COUNT // 10
-    with Stopwatch() as watch:
-        refs = [Peer.start() for _ in range(count)]
-    figures = {"per_s": count / watch.seconds, "bytes_each": (resident_bytes() - before) / count}
-    for ref in refs:
-        ref.stop(block=False)
-    return figures
-
+COUNT = scaled(10_000)
 
 if __name__ == "__main__":
     compare(
-        "spawn: actors per second, and bytes of an idle one",
-        {"upright": upright, "task and queue": task_and_queue, "pykka": pykka},
+        "spawn: actors per second, 10,000 in a row, and bytes of an idle one",
+        {
+            "upright": on_asyncio(partial(upright, COUNT)),
+            "upright on uvloop": on_uvloop(partial(upright, COUNT)),
+            "upright, supervised": on_asyncio(partial(supervised, COUNT)),
+            "task and queue": on_asyncio(partial(task_and_queue, COUNT)),
+            "pykka": partial(pykka, COUNT // 10),
+            "thespian": partial(thespian, COUNT // 2),
+            "actio": on_asyncio(partial(actio, COUNT // 2)),
+            "xoscar": on_asyncio(partial(xoscar, COUNT // 4)),
+            "Erlang/OTP": erlang("lives", "start", COUNT),
+            "Erlang/OTP, supervised": erlang("lives", "start_supervised", COUNT),
+        },
+        goals=[
+            AtLeast("Erlang/OTP", 1),
+            AtMost("bytes_each", 2_000, ours="upright, supervised"),
+        ],
     )

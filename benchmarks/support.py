@@ -1,26 +1,33 @@
-"""What all benchmarks share: contenders take turns in processes of their own, and ratios are taken pair by pair.
+"""What all benchmarks share: contenders take turns, each time in a process of its own, and answer with their figures.
 
-A benchmark is a file with one question. Each contender is a function that does the work once and returns how many
-operations per second it did (and whatever else it measured). `compare` runs them A B C, A B C, … so that a machine
-whose speed drifts slows all alike.
+A benchmark is a file with one question. Each contender is a function that does the work once, checks its own result,
+and returns what it measured. `compare` runs them A B C, A B C, … so that a machine whose speed drifts slows all alike.
 """
 
 import argparse
+import asyncio
 import gc
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Contender = Callable[[], dict[str, float]]
-RESULTS = Path(__file__).parent / "results"
+from report import AtLeast, AtMost, Figures, Trials, report
+
+Contender = Callable[[], Figures]
+
+ABSENT = 3
+"""How a contender's process exits when the library that it needs is not there."""
+PATIENCE = 600.0
+"""Seconds until a contender is given up; none comes near, unless it has lost a message and waits for ever."""
+
+
+class Absent(Exception):
+    """What a contender needs, other than a Python package, is not on this machine."""
 
 
 class Stopwatch:
@@ -37,86 +44,117 @@ class Stopwatch:
         self.seconds = time.perf_counter() - self._from
 
 
-def percentile(values: list[float], share: float) -> float:
+def rate(count: int, watch: Stopwatch) -> Figures:
+    """So many in that time."""
+    return {"per_s": count / watch.seconds}
+
+
+def latencies(seconds: Sequence[float]) -> Figures:
+    """The median and the 99th percentile, in microseconds."""
+    return {"p50_us": percentile(seconds, 0.5) * 1e6, "p99_us": percentile(seconds, 0.99) * 1e6}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
     """The value below which that share of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
+def check(found: object, expected: object) -> None:
+    """A contender that lost or doubled something gets no figures."""
+    if found != expected:
+        raise AssertionError(f"expected {expected!r}, got {found!r}")
+
+
 def resident_bytes() -> int:
-    """Memory of this process, in bytes (Linux)."""
+    """Memory of this process, in bytes (Linux), after a collection of garbage."""
+    gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def compare(question: str, contenders: dict[str, Contender], ours: str = "upright", figure: str = "per_s") -> None:
-    """Run the contenders in turn and print a table; the same as JSON goes to `results/`.
+def scaled(count: int) -> int:
+    """The count, times what `--scale` says."""
+    return max(1, round(count * float(os.environ.get("BENCH_SCALE", "1"))))
 
-    `figure` is what the ratios are taken of; more is better. A contender whose library is missing is named as left out.
+
+def on_asyncio(main: Callable[[], Coroutine[Any, Any, Figures]]) -> Contender:
+    """A contender that runs on the event loop of the standard library."""
+    return lambda: asyncio.run(main())
+
+
+def on_uvloop(main: Callable[[], Coroutine[Any, Any, Figures]]) -> Contender:
+    """A contender that runs on uvloop."""
+
+    def run() -> Figures:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+
+    return run
+
+
+def compare(
+    question: str,
+    contenders: Mapping[str, Contender],
+    *,
+    figure: str = "per_s",
+    ours: str | None = "upright",
+    goals: Sequence[AtLeast | AtMost] = (),
+) -> None:
+    """Run the contenders in turn and print a table with its goals; the same goes to `results/` as JSON.
+
+    `figure`: what is compared, one that every contender returns. `ours`: the contender that the others are compared
+    with, if any. One whose library is missing is named as left out; one that fails is named with its error.
     """
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="do so many times the work (0.1 for a quick look)")
     parser.add_argument("--one", choices=list(contenders), help="run one contender once and print its figures as JSON")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(contenders[options.one]()))
-        return
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-    missing: dict[str, str] = {}
-    for _ in range(options.rounds):
-        for name in contenders:
-            if name not in missing:
-                done = subprocess.run(
-                    [sys.executable, sys.argv[0], "--one", name], capture_output=True, text=True, check=False
-                )
-                if done.returncode:
-                    missing[name] = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                else:
-                    runs[name].append(json.loads(done.stdout.splitlines()[-1]))
-    report(question, runs, missing, ours, figure)
+        sys.exit(run_one(contenders[options.one]))
+    os.environ["BENCH_SCALE"] = str(float(os.environ.get("BENCH_SCALE", "1")) * options.scale)
+    trials = take_turns(list(contenders), options.rounds)
+    report(question, trials, figure, ours, goals)
+    if trials.failed and (ours is None or ours in trials.failed):
+        sys.exit(1)
 
 
-def report(
-    question: str, runs: dict[str, list[dict[str, float]]], missing: dict[str, str], ours: str, figure: str
-) -> None:
-    """Print medians, spreads and the pair ratios, and write them down."""
-    print(f"\n{question}\n  {machine()}")
-    rows: dict[str, Any] = {}
-    for name, rounds in runs.items():
-        if not rounds:
-            continue
-        row: dict[str, Any] = {
-            key: {
-                "median": statistics.median(one[key] for one in rounds),
-                "least": min(one[key] for one in rounds),
-                "most": max(one[key] for one in rounds),
-            }
-            for key in rounds[0]
-        }
-        ratios = [mine[figure] / other[figure] for mine, other in zip(runs[ours], rounds, strict=False)]
-        row["ours_to_theirs"] = statistics.median(ratios) if ratios else None
-        rows[name] = row
-        rest = ", ".join(
-            f"{key} {value['median']:,.1f}" for key, value in row.items() if key not in (figure, "ours_to_theirs")
-        )
-        main = row[figure]
-        print(
-            f"  {name:28} {main['median']:>14,.0f}  ({main['least']:,.0f} … {main['most']:,.0f})"
-            f"  ours ×{row['ours_to_theirs']:.2f}  {rest}"
-        )
-    for name, why in missing.items():
-        print(f"  {name:28} left out: {why}")
-    RESULTS.mkdir(exist_ok=True)
-    name = Path(sys.argv[0]).stem
-    text = json.dumps({"question": question, "machine": machine(), "rows": rows, "left_out": missing}, indent=2)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+def run_one(contender: Contender) -> int:
+    """Run a contender here, print its figures, and return the exit code of its process.
+
+    All have one core, and so one thing less by which rounds differ; threads that share the GIL are even faster there.
+    """
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    try:
+        figures = contender()
+    except (ImportError, Absent) as error:
+        print(error, file=sys.stderr)
+        return ABSENT
+    print(json.dumps(figures))
+    return 0
 
 
-def machine() -> str:
-    """Where this ran, and with what."""
-    found: list[str] = []
-    for package in ("pykka", "thespian", "uvloop", "msgspec", "anyio"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}; {', '.join(found)}"
+def take_turns(names: Sequence[str], rounds: int) -> Trials:
+    """Run each contender once a round; one that fails is not called again."""
+    trials = Trials({name: [] for name in names}, {}, {})
+    for _ in range(rounds):
+        for name in names:
+            if name in trials.failed or name in trials.left_out:
+                continue
+            command = [sys.executable, sys.argv[0], "--one", name]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                trials.failed[name] = f"no result after {PATIENCE:g} s"
+                continue
+            last_words = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            if done.returncode == ABSENT:
+                trials.left_out[name] = last_words
+            elif done.returncode:
+                trials.failed[name] = last_words
+            else:
+                trials.rounds[name].append(json.loads(done.stdout.splitlines()[-1]))
+    return trials

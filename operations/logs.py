@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from upright.actors.envelope import current_turn
+from upright.actors.seat import current_turn
 
 
 def add_turn(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -13,20 +13,25 @@ from .errors import (
     Running,
     SupervisionRefused,
     TooManyChildren,
+    Unroutable,
 )
 from .intensity import Intensity
+from .partitioned import Partitioned
 from .plan import Plan
+from .pool import Pool
+from .routing import ByKey, Routing, by_key
 from .spec import ChildSpec
 from .supervisor import Supervisor
 
 # isort: split
-# Last: two of these words are also the names of rooms, and whoever is imported later wins, for pyright at least.
-from .build import child, dynamic, supervisor
+# Last: some of these words are also the names of rooms, and whoever is imported later wins, for pyright at least.
+from .build import child, dynamic, partitioned, pool, supervisor
 
 __all__ = [
     "AlreadyPresent",
     "AlreadyStarted",
     "Backoff",
+    "ByKey",
     "ChildInfo",
     "ChildSpec",
     "Counts",
@@ -35,13 +40,20 @@ __all__ = [
     "InvalidSpec",
     "NotFound",
     "NotStarted",
+    "Partitioned",
     "Plan",
+    "Pool",
     "Restarting",
+    "Routing",
     "Running",
     "SupervisionRefused",
     "Supervisor",
     "TooManyChildren",
+    "Unroutable",
+    "by_key",
     "child",
     "dynamic",
+    "partitioned",
+    "pool",
     "supervisor",
 ]

@@ -20,14 +20,14 @@ Standing = Literal["running", "restarting", "down"]
 class Charge:
     """A spec and what became of it."""
 
-    __slots__ = ("attempt", "child", "failures", "held_until", "spec", "standing")
+    __slots__ = ("attempt", "child", "failures", "held_back", "held_until", "spec", "standing")
 
     def __init__(self, spec: ChildSpec[Any]) -> None:
         self.spec = spec
         self.child: Child | None = None
         self.standing: Standing = "down"
         self.failures = 0
-        self.held_until = 0.0
+        self.held_back = self.held_until = 0.0
         self.attempt: Timer | None = None
         """The attempt to bring it back that is still to come."""
 
@@ -39,7 +39,7 @@ class Charge:
         if self.failures and backoff.is_quiet(now - self.held_until):
             self.failures = 0
         self.failures += 1
-        delay = backoff.delay(self.failures, rng)
+        self.held_back = delay = backoff.delay(self.failures, rng)
         self.held_until = now + delay  # the time that it is held back is no quiet time
         return delay
 
@@ -52,8 +52,9 @@ class Charge:
                 last = why
             case _:
                 last = type(exit).__name__
-        often = f"{restarts.count(now)} restarts within {restarts.intensity.within:g} s"
-        return f"{self.spec.id} failed after {often}, and no more are allowed; last: {last}"
+        often, within = restarts.count(now), restarts.intensity.within
+        times = f"{often} restart{'' if often == 1 else 's'} within {within:g} s"
+        return f"{self.spec.id} failed after {times}, and no more are allowed; last: {last}"
 
     def info(self) -> "ChildInfo":
         """What an administrator is told of it."""

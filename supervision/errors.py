@@ -1,4 +1,4 @@
-"""Every error of the supervision wing. All are answers: subclasses of `Refuse`, so they never crash the supervisor.
+"""Every error of the supervision wing. Nearly all are answers, subclasses of `Refuse`, which never crash a supervisor.
 
 Refuse (upright.actors)
 └── SupervisionRefused
@@ -10,11 +10,14 @@ Refuse (upright.actors)
     ├── NotFound         no child of that id
     ├── TooManyChildren  a dynamic supervisor is full
     └── NotStarted       the child's start failed (also a StartFailed)
+ActorError (upright.actors)
+└── Unroutable           a message that a pool cannot route; raised at its sender (also a ValueError)
 """
 
 from typing import Any
 
-from upright.actors.errors import Refuse, StartFailed
+from upright.actors.errors import ActorError, Refuse, StartFailed
+from upright.actors.message import Message, told
 from upright.actors.refs import Ref
 
 
@@ -64,3 +67,11 @@ class NotStarted(SupervisionRefused, StartFailed):
     def __init__(self, failure: StartFailed, id: str) -> None:
         Exception.__init__(self, str(failure))
         self.path, self.id = failure.path, id
+
+
+class Unroutable(ActorError, ValueError):
+    """The routing of a pool found no key in a message. `path` is the pool's, `message` what was not delivered."""
+
+    def __init__(self, path: str, message: Message, error: BaseException) -> None:
+        super().__init__(f"{path} cannot route {message.handler}: {told(error)}")
+        self.path, self.message = path, message

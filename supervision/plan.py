@@ -40,7 +40,9 @@ class Plan(msgspec.Struct, frozen=True):
         """Raise if a child may not stand here beside those that are known."""
         value: object = spec
         if not isinstance(value, ChildSpec):
-            raise TypeError(f"expected a child spec, such as child('ledger', Ledger), got {value!r}")
+            hint = "; unpack it with *" if isinstance(value, list | tuple) else ""
+            got = type(value).__name__ if hint else repr(value)
+            raise TypeError(f"expected a child spec, such as child('ledger', Ledger), got {got}{hint}")
         if spec.id in known:
             raise ValueError(f"expected ids that are unique within their supervisor, got {spec.id!r} twice")
         if spec.significant and self.auto_shutdown == "never":

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast
 
 import msgspec
 
+from upright.actors.mailbox import MailboxSpec
 from upright.actors.options import Blueprint
 
 from .backoff import Backoff
@@ -32,7 +33,8 @@ class ChildSpec(msgspec.Struct, Generic[A], frozen=True):
     *every* start, so that state is fresh. `restart`: `permanent` (always), `transient` (unless it ended cleanly),
     `temporary` (never). `shutdown`: seconds it has to end when asked, 0 or more, or `"brutal"`; None means 5 for a
     worker and no limit for a supervisor. `significant`: see `auto_shutdown`. `backoff`: how long restarts are held
-    back; None means not at all. `start_timeout`: seconds that its start may take.
+    back; None means not at all. `start_timeout`: seconds that its start may take. `mailbox`, `serves`: in place of the
+    class's own mailbox, and for whom it stands in; set by `pool(…)` and `partitioned(…)`.
     """
 
     id: str
@@ -45,6 +47,8 @@ class ChildSpec(msgspec.Struct, Generic[A], frozen=True):
     backoff: Backoff | None = None
     start_timeout: float = math.inf
     supervises: bool = False
+    mailbox: MailboxSpec | None = None
+    serves: type[Any] | None = None
 
     def __post_init__(self) -> None:
         id: object = self.id
@@ -77,4 +81,13 @@ class ChildSpec(msgspec.Struct, Generic[A], frozen=True):
         shutdown = self.shutdown
         if shutdown is None:
             shutdown = math.inf if self.supervises else 5.0
-        return Blueprint(self.id, self.actor, self.args, self.kwargs, shutdown, self.start_timeout)
+        return Blueprint(
+            self.id,
+            self.actor,
+            self.args,
+            self.kwargs,
+            shutdown,
+            self.start_timeout,
+            mailbox=self.mailbox,
+            serves=self.serves,
+        )

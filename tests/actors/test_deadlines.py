@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.actors.deeds import Deeds, raised_by
 from upright.actors import ActorSystem, AskTimedOut
 from upright.actors.deadlines import WIDTH, Deadlines, timed_out
-from upright.actors.envelope import DONE, IN_HAND, QUEUED, Envelope
+from upright.actors.envelope import DONE, IN_HAND, QUEUED, Question
 from upright.actors.handlers import Handler
 from upright.actors.testing import VirtualTimeLoop, advance, settle
 
@@ -26,9 +26,9 @@ def anyio_backend(virtual_time: Any) -> Any:
     return virtual_time
 
 
-def an_ask(deadline: float, phase: int = QUEUED) -> Envelope:
+def an_ask(deadline: float, phase: int = QUEUED) -> Question:
     reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    return Envelope(Handler("sleep", Deeds.sleep), (), None, None, reply, deadline, phase=phase)
+    return Question(Handler("sleep", Deeds.sleep), (), None, None, reply, phase, deadline)
 
 
 def timers() -> list[asyncio.TimerHandle]:
@@ -60,7 +60,7 @@ def test_each_ask_ends_at_its_very_deadline_unless_it_was_answered_before(story:
     async def tell() -> None:
         loop = asyncio.get_running_loop()
         deadlines = Deadlines(loop)
-        asks: list[Envelope] = []
+        asks: list[Question] = []
         ended: dict[int, float] = {}
         expected: dict[int, float] = {}
         answered: set[int] = set()
@@ -172,7 +172,7 @@ async def test_ten_thousand_concurrent_asks_leave_nothing_behind(system: Callabl
         assert all(len(actor.recipient.mailbox) == 0 for actor in actors if actor.recipient)
         del slept
         gc.collect()
-        assert not [thing for thing in gc.get_objects() if isinstance(thing, Envelope) and thing.reply is not None]
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Question) and thing.reply is not None]
         await advance(6)
         assert not timers()
     assert asyncio.all_tasks() == before

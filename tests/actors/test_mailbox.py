@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.actors.deeds import Deeds, bounded, later, raised_by, stuffed
-from upright.actors import ActorRestarting, ActorSystem, AskTimedOut, Bounded, MailboxFull, Message
+from upright.actors import ActorRestarting, ActorSystem, AskTimedOut, MailboxFull, Message
 from upright.actors.envelope import Envelope
 from upright.actors.handlers import Handler
 from upright.actors.mailbox import Mailbox
@@ -279,6 +279,17 @@ class TestInspection:
             assert list(s.peek(s.ref("/nobody", Deeds))) == []
 
 
+class Nobody:
+    """The owner of a mailbox without an actor."""
+
+    path, kind, state = "/a", "Nobody", "running"
+
+    def wake(self) -> None: ...
+
+    def dropped(self, envelope: Envelope, reason: str, error: BaseException | None = None) -> None:
+        pytest.fail(reason)
+
+
 # What happens to a mailbox: somebody sends, waits in line if there is no room, and may give up; the actor takes one.
 STORY = st.lists(
     st.one_of(st.just(("send", 0)), st.just(("take", 0)), st.tuples(st.just("leave"), st.integers(0, 30))), max_size=60
@@ -290,7 +301,7 @@ def test_what_enters_is_taken_in_the_order_of_coming_whoever_leaves_the_line(
     limit: int, story: list[tuple[str, int]]
 ) -> None:
     async def tell() -> None:
-        mailbox = Mailbox("/a", Bounded(limit), lambda: None, lambda _, reason: pytest.fail(reason))
+        mailbox = Mailbox(Nobody(), limit, "wait")
         taken: list[int] = []
         line: list[int] = []  # the model: who is in or waits, in order
         sending: dict[int, asyncio.Task[None]] = {}

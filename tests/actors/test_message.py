@@ -41,7 +41,8 @@ def test_two_messages_never_share_their_default_arguments() -> None:
 
 
 def test_every_reason_of_a_dead_letter_is_explained() -> None:
-    assert set(REASONS) == {"crashed", "killed", "rejected", "stopped", "no_actor", "dropped_new", "dropped_old"}
+    dropped = {"dropped_new", "dropped_old"}
+    assert set(REASONS) == {"crashed", "killed", "rejected", "stopped", "no_actor", "no_worker", "no_room", *dropped}
     assert all(REASONS.values())
 
 

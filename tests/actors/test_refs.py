@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.actors.deeds import Ceremonious, Deeds, bounded, later, raised_by, stuffed
+from tests.actors.lives import Doer
 from upright.actors import (
     Actor,
     ActorFailed,
@@ -17,6 +18,7 @@ from upright.actors import (
     Refuse,
     SystemNotRunning,
     UnknownHandler,
+    WrongArguments,
     WrongClass,
 )
 from upright.actors.testing import advance, settle
@@ -69,13 +71,22 @@ class TestVerbs:
             assert await actor.ask(Deeds.reply, value="v") == "v"
             assert await actor.ask(Deeds.beside, deed=lambda me: me.reply("v")) == "v"
 
-    async def test_a_wrong_number_of_arguments_crashes_the_handler_and_not_the_sender(self, system: Make) -> None:
+    async def test_arguments_that_a_handler_cannot_take_are_refused_and_harm_nobody(self, system: Make) -> None:
         async with system(log=None) as s:
             actor = await s.spawn("actor", Deeds)
             ask: Any = actor.ask
             error = await raised_by(ask(Deeds.note))
-            assert isinstance(error, ActorFailed)
-            assert isinstance(error.__cause__, TypeError)
+            assert isinstance(error, WrongArguments)
+            assert "note() missing 1 required positional argument: 'word'" in str(error)
+            assert s.tree().children[1].restarts == 0
+
+    async def test_a_type_error_inside_a_handler_is_a_crash_as_any_other(self, system: Make) -> None:
+        async def add(_: Doer) -> None:
+            raise TypeError("in the handler")
+
+        async with system(log=None) as s:
+            actor = await s.spawn("actor", Doer)
+            assert isinstance(await raised_by(actor.ask(Doer.do, add)), ActorFailed)
 
     async def test_try_tell_never_waits_and_says_whether_the_message_is_in(self, system: Make) -> None:
         async with system() as s:

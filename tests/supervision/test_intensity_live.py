@@ -75,7 +75,7 @@ async def test_at_the_top_the_system_ends_and_the_reason_says_which_child_how_of
     system: Systems,
 ) -> None:
     book = Book()
-    with pytest.raises(SystemFailed, match=r"/top.*b .*1 restarts.*Oops: on purpose"):
+    with pytest.raises(SystemFailed, match=r"/top.*b .*1 restart within.*Oops: on purpose"):
         async with grown(system, *book.children("a", "b"), max_restarts=1) as s:
             for _ in range(2):
                 await fell(s, member(s, "b"), "crash")

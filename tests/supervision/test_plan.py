@@ -71,7 +71,7 @@ def test_a_wrong_intensity_is_refused_by_name_with_the_value(value: Any) -> None
 def test_what_is_no_child_spec_is_refused_with_the_value(value: Any) -> None:
     with pytest.raises(TypeError, match="child spec") as raised:
         Plan((child("a", Deeds), value))
-    assert repr(value) in str(raised.value)
+    assert ("unpack it with *" if isinstance(value, tuple) else repr(value)) in str(raised.value)
 
 
 def test_one_more_child_is_checked_beside_those_that_are_known() -> None:

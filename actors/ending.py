@@ -1,0 +1,138 @@
+"""How an incarnation ends: what an error in a handler means, and the steps from the last message to the burial."""
+
+import asyncio
+from typing import Any
+
+import anyio
+
+from .envelope import DONE, IN_HAND, MOVED, Envelope, deadline_of
+from .errors import Refuse, WrongArguments
+from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
+from .exits import Crashed, Exit, Killed, is_clean
+from .incarnation import OVER, STOPPED, STOPPING, Incarnation, outcome
+from .seat import TURN, Seat, variables_of
+
+FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""Not an actor's to judge: they end the loop itself."""
+
+
+class Ending(Incarnation):
+    """An incarnation, and how it ends. `Life`, in the next room, begins and serves."""
+
+    __slots__ = ()
+
+    def take_seat(self, turn: Envelope | None = None) -> Seat:
+        """A seat of its own for what comes next; called inside its context."""
+        self.seat = seat = Seat(self, turn)
+        TURN.set(seat)
+        self.variables = variables_of(self.context)
+        return seat
+
+    def settle_error(self, envelope: Envelope, error: BaseException) -> Exit | None:
+        """A handler raised: answer the asker; the exit that follows, or None where the actor goes on."""
+        if isinstance(error, FATAL):
+            self.struck(error)
+            raise error
+        moved, envelope.phase = envelope.phase == MOVED, max(envelope.phase, DONE)
+        if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            # It was raised by the call itself, before any line of the handler: the sender's mistake, not the actor's.
+            error = WrongArguments(str(error)).with_traceback(error.__traceback__)
+        runtime, path = self.runtime, self.path
+        if self._stash is not None and envelope in self._stash and not isinstance(error, Refuse):
+            # Set aside and then crashed on: it must not come back to crash the next incarnation for ever.
+            self._stash.remove(envelope)
+            moved = False
+        if isinstance(error, Refuse):
+            if envelope.reply is not None and not moved:
+                envelope.fail(error)
+            elif not moved:
+                runtime.undeliverable(path, envelope, "rejected", error)
+            return None
+        if self.detached:
+            return self.death()
+        reason = "killed" if self.killed and isinstance(error, asyncio.CancelledError) else "crashed"
+        if isinstance(self.leaving, Crashed) and isinstance(error, asyncio.CancelledError):
+            error = self.leaving.error  # cut off by the crash of another handler that overlaps
+        if not moved:
+            runtime.undeliverable(path, envelope, reason, error if reason == "crashed" else None)
+        if reason == "killed":
+            return self.death()
+        if isinstance(self.leaving, Crashed) and self.leaving.error is error:
+            return self.leaving
+        if runtime.bus.wants(ActorCrashed):
+            kind = self.cell.blueprint.actor.__name__
+            runtime.bus.emit(ActorCrashed(path, kind, self.number, envelope.handler.name, error))
+        return Crashed(error)
+
+    async def finish(self, exit: Exit, started: bool = True) -> None:
+        """End tasks, children and instance, in this order, and report how it went."""
+        self.phase = STOPPING
+        turn = Envelope(STOPPED, (), None, None, phase=IN_HAND)
+        self.take_seat(turn)
+        self.cell.arm()
+        self.cancel_tasks(background_only=is_clean(exit) and not self.killed)
+        try:
+            with anyio.CancelScope(shield=True):  # a cancel scope that `stopping()` is to leave may be cancelled
+                await self.end_dependants()
+            if started and not self.killed:
+                await self.instance.stopping(exit)
+        except FATAL:
+            raise
+        except BaseException as error:
+            if not self.killed:
+                self.hook_failed("stopping", error)
+                exit = outcome(exit, error)
+            self.cancel_tasks()
+            await self.end_dependants()  # again: the wait for them may be what was cancelled
+        if self.detached:
+            return
+        turn.phase = DONE
+        if self.killed and is_clean(exit):
+            exit = self.death()
+        self.phase = OVER
+        self.clear()
+        if self.lane is not self.runtime.dispatcher:
+            self.lane.close()
+        await self.cell.over(exit, started)
+
+    def struck(self, error: BaseException) -> None:
+        """The program is ending and the carrier dies of it: have another one end this life."""
+        if not isinstance(error, GeneratorExit) and not self.detached:
+            self.leaving, self.attention = Crashed(error), True
+            self.lane.push(self)  # type: ignore[arg-type]  # a Life, which can be activated
+
+    def cancel_tasks(self, background_only: bool = False) -> None:
+        """Ask the tasks to end; handlers that overlap may finish where the end is a clean one."""
+        if self._tasks is not None and not (background_only and self.beside is None):
+            self._tasks.cancel(self.beside if background_only else None)
+
+    async def end_dependants(self) -> None:
+        """Wait until the tasks and the children have ended."""
+        if self._tasks is not None:
+            await self._tasks.join()
+        await self.cell.end_children()
+
+    def expired(self, envelope: Envelope, reply: asyncio.Future[Any]) -> bool:
+        """Whether nobody waits for this ask any more."""
+        late = self.runtime.loop.time() - deadline_of(envelope)
+        if late < 0 and not reply.done():
+            return False
+        envelope.phase = DONE
+        if self.runtime.bus.wants(AskExpired):
+            self.runtime.bus.emit(AskExpired(self.path, envelope.handler.name, max(late, 0.0)))
+        return True
+
+    def hook_failed(self, hook: str, error: BaseException) -> None:
+        """Tell that `stopping()` or `undelivered()` raised."""
+        if self.runtime.bus.wants(HookFailed):
+            self.runtime.bus.emit(HookFailed(self.path, self.cell.blueprint.actor.__name__, hook, error))
+
+    def tell_processed(self, envelope: Envelope, began: float, result: str) -> None:
+        """Tell that a message was handled."""
+        took = self.runtime.loop.time() - began
+        self.runtime.bus.emit(MessageProcessed(self.path, envelope.handler.name, result, took))
+
+
+def outcome_of(end: Exit | None) -> str:
+    """How a handler that raised ended, for the event."""
+    return "refused" if end is None else "killed" if isinstance(end, Killed) else "crashed"

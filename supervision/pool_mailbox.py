@@ -1,0 +1,340 @@
+"""The mailbox of a pool: it hands messages to its workers at once, and loses nothing when it cannot.
+
+Whoever finds no room waits in line: for one worker, or for anybody, and whichever worker has room first takes the
+first of them. The lines outlive the workers: what one leaves behind when it ends for good goes to the others; while
+the pool itself is restarted, it waits for the new worker of the same number. While keys move to other workers,
+everything is held here until no worker has a message in hand, so that messages of one key never overlap.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import chain, count
+from typing import Any
+
+import msgspec
+
+from upright.actors.envelope import Envelope, Question
+from upright.actors.errors import ActorRestarting
+from upright.actors.line import Line, Place
+from upright.actors.mailbox import Mailbox
+from upright.actors.message import Message
+
+from .errors import Unroutable
+from .fan_out import copies, line_up_an_ask
+from .routing import ByKey, Routing, least_loaded, nearest, slot
+from .worker_mailbox import NEVER, WorkerMailbox
+
+ROOM = 1_000
+"""Messages for the pool itself, its administration, that may wait."""
+
+
+class PoolMailboxSpec(msgspec.Struct, frozen=True):
+    """How to open the mailbox of a pool of `size` workers; the bounds are those of each worker."""
+
+    routing: Routing
+    size: int
+    limit: int
+    full: str
+
+    def open(self, owner: Any) -> "PoolMailbox":
+        """The mailbox of one pool."""
+        return PoolMailbox(owner, self)
+
+
+class PoolMailbox(Mailbox):
+    """The mailbox of one pool; its own queue is for the pool's administration.
+
+    `size`: how many workers there are to be, kept over restarts of the pool.
+    """
+
+    __slots__ = (
+        "_held", "_last", "_lines", "_moving", "_open", "_orders", "_unrested", "anybodys", "routing", "size", "spec",
+        "workers",
+    )  # fmt: skip
+
+    def __init__(self, owner: Any, spec: PoolMailboxSpec) -> None:
+        super().__init__(owner, spec.limit * spec.size, spec.full, plain=False)
+        self.spec, self.routing, self.size = spec, spec.routing, spec.size
+        self.workers: list[WorkerMailbox] = []
+        self._orders = count(1)
+        self.anybodys = Line(self._orders)
+        self._lines: dict[str, Line] = {}
+        self._held = Line(self._orders)
+        self._last = -1
+        self._open = self._moving = False
+        self._unrested: set[WorkerMailbox] | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether messages are held for now: the pool is down, or keys move."""
+        return not self._open or self._moving or self._phase not in ("running", "starting")
+
+    @property
+    def _phase(self) -> str:
+        owner: Any = self.owner
+        return owner.life.phase if owner.life is not None else ""
+
+    def line_of(self, name: str) -> Line:
+        """The line of those who wait for the worker of that number."""
+        return self._lines.setdefault(name, Line(self._orders))
+
+    def takes_part(self, worker: WorkerMailbox) -> bool:
+        """Whether what is for anybody is for that worker too."""
+        return worker in self.workers and not self.is_closed
+
+    def put_nowait(self, envelope: Envelope) -> bool:
+        """Hand a message to a worker, or hold it; False when there is no room."""
+        if not envelope.handler.routed:
+            return self._put_own(envelope)
+        if not self.is_closed:
+            return self._route(envelope)
+        self._key_of(envelope)  # whoever sends what cannot be routed is told so now
+        if len(self._held) >= self.limit:
+            oldest = self._held.first() if self.full == "drop_old" else None
+            if oldest is None:
+                return False
+            self._held.remove(oldest)
+            self.owner.dropped(oldest.enter(), "dropped_old")
+        self._held.hold(envelope)
+        return True
+
+    def _put_own(self, envelope: Envelope) -> bool:
+        if len(self.queue) >= ROOM:
+            return False
+        self.post(envelope)
+        return True
+
+    def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
+        """Wait for room at the worker that is to get it, or at any."""
+        path = self.owner.path
+        if not envelope.handler.routed:
+            return super().line_up(envelope, timeout)
+        if self.is_closed:
+            return self._held.join(path, envelope, timeout)
+        if self.routing == "broadcast":
+            return self._line_up_at_all(envelope, timeout)
+        return self._line_for(envelope).join(path, envelope, timeout)
+
+    def _line_up_at_all(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
+        """To those that have room at once; in line for the others, for all at the same time."""
+        each = zip(self.workers, copies(envelope, len(self.workers)), strict=True)
+        late = [worker.line_up(copy, timeout) for worker, copy in each if not self._give_copy(worker, copy)]
+        both: asyncio.Future[Any] = asyncio.gather(*late)
+        return both
+
+    def join(self, worker: WorkerMailbox) -> None:
+        """A worker is up, and gets what is sent from now on."""
+        if worker not in self.workers:
+            self.workers.append(worker)
+            self.workers.sort(key=lambda one: int(one.name))
+        if not self.is_closed:
+            worker.release()
+
+    def leave(self, worker: WorkerMailbox, left: list[Envelope]) -> None:
+        """A worker has ended for good, or is about to. Its mail goes to the others; when the pool itself is ending, it
+        waits for the next worker of that number.
+        """
+        if worker in self.workers:
+            self.workers.remove(worker)
+        worker.line.hold_in_front(left)
+        if self._open and self._phase == "running":
+            self._give_away(worker.name, worker.owner)
+            if not self.workers:
+                self._hand_out_places(self.anybodys.clear())
+        else:
+            self._open = False
+        self.rested(worker)
+
+    def open(self) -> None:
+        """The workers are up: hand out what was held meanwhile."""
+        self._open, self._moving, self._unrested = True, False, None
+        for name in set(self._lines) - {worker.name for worker in self.workers}:
+            self._give_away(name, self.owner)
+        if isinstance(self.routing, ByKey):  # a worker may be back whose keys another one had taken over
+            self._hand_out_places([place for line in self._lines.values() for place in line.split(_is_routed)])
+        self._hand_out()
+
+    def move(self) -> None:
+        """Keys are about to move: take back what waits, and hand out nothing until `settle`."""
+        if not isinstance(self.routing, ByKey):
+            return
+        self._moving, self._unrested = True, None
+        for worker in self.workers:
+            for envelope in worker.take_routed():
+                self._held.hold(envelope)
+            self._held.extend(worker.line.split(_is_routed))
+
+    def resized(self, size: int) -> None:
+        """There are to be that many workers from now on."""
+        self.size, self.limit = size, self.spec.limit * size
+
+    def settle(self) -> None:
+        """The workers are those that are to be: go on as soon as nothing is in hand any more."""
+        if self._moving:
+            self._unrested = {worker for worker in self.workers if not worker.rest()}
+            self._go_on()
+
+    def rested(self, worker: WorkerMailbox) -> None:
+        """That worker has nothing in hand, or has ended."""
+        if self._unrested is not None and worker in self._unrested:
+            self._unrested.discard(worker)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._unrested:
+            self._moving, self._unrested = False, None
+            self._hand_out()
+
+    def worker_of(self, key: object) -> WorkerMailbox | None:
+        """The worker that gets the messages with that key; None if none is up."""
+        number = str(slot(key, self.size))
+        found = next((worker for worker in self.workers if worker.name == number), None)
+        if found is None and self.workers:  # that one declined to start, or has ended for good: the others share
+            name = nearest(key, [worker.name for worker in self.workers])
+            return next(worker for worker in self.workers if worker.name == name)
+        return found
+
+    def _route(self, envelope: Envelope) -> bool:
+        """Choose a worker and give it the message, if it has room; False if not."""
+        if not self.workers:
+            self._key_of(envelope)
+            self.owner.dropped(envelope, "no_worker")
+            return True
+        if self.routing == "broadcast":
+            return self._route_to_all(envelope)
+        worker = self._choose(envelope)
+        circle = worker.refuses(envelope)
+        if circle is not None:
+            envelope.fail(circle)
+        elif isinstance(envelope, Question) and envelope.fail_fast and worker.owner.state == "restarting":
+            envelope.fail(ActorRestarting(f"{worker.owner.path} is restarting", worker.owner.path, handled=False))
+        elif len(worker.queue) < worker.limit:
+            worker.take(envelope)
+        else:
+            return worker.put_nowait(envelope)  # by its policy
+        return True
+
+    def _choose(self, envelope: Envelope) -> WorkerMailbox:
+        if isinstance(self.routing, ByKey):
+            found = self.worker_of(self._key_of(envelope))
+            assert found is not None
+            return found
+        by_turns = self.routing == "round_robin"
+
+        def load(worker: WorkerMailbox) -> float:
+            much = worker.turn() if by_turns else worker.load()
+            return much if asker is None or not worker.refuses(envelope) else much + NEVER
+
+        asker = envelope.caller if isinstance(envelope, Question) else None  # perhaps one that these workers wait for
+        self._last = least_loaded(self.workers, self._last, load)
+        return self.workers[self._last]
+
+    def _route_to_all(self, envelope: Envelope) -> bool:
+        whole = self.full == "reject" or (self.full == "wait" and not isinstance(envelope, Question))
+        if whole and not all(len(worker.queue) < worker.limit for worker in self.workers):
+            return False
+        for worker, copy in zip(self.workers, copies(envelope, len(self.workers)), strict=True):
+            if self._give_copy(worker, copy):
+                continue
+            if self.full == "wait":  # whoever asks waits for the first reply, not for room at the last worker
+                line_up_an_ask(worker, copy)
+            else:
+                worker.owner.dropped(copy, "dropped_new")
+        return True
+
+    def _give_copy(self, worker: WorkerMailbox, copy: Envelope) -> bool:
+        circle = worker.refuses(copy)
+        if circle is not None:
+            copy.fail(circle)
+        elif isinstance(copy, Question) and copy.fail_fast and worker.owner.state == "restarting":
+            copy.fail(ActorRestarting(f"{worker.owner.path} is restarting", worker.owner.path, handled=False))
+        else:
+            return worker.put_nowait(copy)
+        return True
+
+    def _line_for(self, envelope: Envelope) -> Line:
+        if not isinstance(self.routing, ByKey):
+            return self.anybodys
+        worker = self.worker_of(self._key_of(envelope))
+        return self._held if worker is None else worker.line
+
+    def _give_away(self, name: str, owner: Any) -> None:
+        """Nobody of that number is there any more: hand what waits for it to the others, if it is not for it alone."""
+        places = self.line_of(name).clear()
+        mine = [place for place in places if not place.envelope.handler.routed or self.routing == "broadcast"]
+        for place in mine:
+            owner.dropped(place.enter(), "stopped")
+        self._hand_out_places([place for place in places if place not in mine])
+
+    def _hand_out(self) -> None:
+        self._hand_out_places(self._held.clear())
+
+    def _hand_out_places(self, places: list[Place]) -> None:
+        """Find a line for each, in order, and let in whom there is room for."""
+        if self.is_closed:
+            self._held.extend_in_front(places)  # they came before all that is held
+            return
+        for place in places:
+            try:
+                self._find_line(place)
+            except Unroutable as error:
+                self.owner.dropped(place.enter(), "no_worker", error)
+        for worker in self.workers:
+            worker.release()
+
+    def _find_line(self, place: Place) -> None:
+        if not self.workers:
+            self.owner.dropped(place.enter(), "no_worker")
+        elif self.routing == "broadcast":
+            for worker, copy in zip(self.workers, copies(place.enter(), len(self.workers)), strict=True):
+                worker.line.hold(copy)
+        else:
+            self._line_for(place.envelope).extend((place,))
+
+    def _key_of(self, envelope: Envelope) -> object:
+        if not isinstance(self.routing, ByKey):
+            return None
+        try:
+            key: object = self.routing.key(envelope.message())
+            slot(key, 1)
+        except Exception as error:
+            raise Unroutable(self.owner.path, envelope.message(), error) from error
+        return key
+
+    def _all_lines(self) -> tuple[Line, ...]:
+        return (*self._lines.values(), self.anybodys, self._held)
+
+    def take_out(self, chosen: Callable[[Envelope], bool]) -> list[Envelope]:
+        """Take out what matches, also from what is held and from the lines."""
+        return super().take_out(chosen) + list(chain.from_iterable(line.take_out(chosen) for line in self._all_lines()))
+
+    def drain(self) -> list[Envelope]:
+        """The pool has ended for good: everything that was still to be handled."""
+        places = chain.from_iterable(line.clear() for line in self._all_lines())
+        return super().drain() + [place.enter() for place in places]
+
+    def holds(self, envelope: Envelope) -> bool:
+        """Whether that envelope is in: with the pool, or with a worker."""
+        return any(envelope in queue for queue in self._queues())
+
+    @property
+    def in_line(self) -> int:
+        """How many senders wait for room."""
+        return sum(place.room is not None for line in self._all_lines() for place in line)
+
+    def _queues(self) -> Iterator[list[Envelope]]:
+        yield list(self.queue)
+        yield from (list(worker.queue) for worker in self.workers)
+        yield [place.envelope for line in self._all_lines() for place in line if place.room is None]
+
+    def peek(self, most: int) -> Iterator[Message]:
+        """The first `most` messages that wait, for inspection: the pool's own, the workers', those that are held."""
+        for _, envelope in zip(range(most), chain.from_iterable(self._queues()), strict=False):
+            yield envelope.message()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues()))
+
+
+def _is_routed(envelope: Envelope) -> bool:
+    return envelope.handler.routed
