@@ -17,6 +17,7 @@ from .envelope import Own
 from .errors import ActorGone, Ignore, StartFailed
 from .exits import Crashed, Exit, Killed, Shutdown
 from .handlers import Handler
+from .handover import Handover
 from .identity import Identity
 from .life import Life
 from .message import told
@@ -24,7 +25,7 @@ from .options import Blueprint
 from .parent import Parent, ending_order
 from .refs import Ref
 from .runtime import Runtime
-from .seat import TURN
+from .seat import TURN, Seat
 
 
 class Cell(Identity):
@@ -74,9 +75,21 @@ class Cell(Identity):
                 raise self._start_failed(error) from None if isinstance(error, Ignore) else error
             life.made()
             return
-        self._ready = ready = self.runtime.loop.create_future()
-        lane.push(life)
+        ready: asyncio.Future[None] | Handover
+        if seat is not None and not solo and self._may_hand_over(seat):
+            ready = Handover(life, lane.push)
+        else:
+            ready = self.runtime.loop.create_future()
+            lane.push(life)
+        self._ready = ready
         await ready
+
+    def _may_hand_over(self, seat: Seat) -> bool:
+        """Whether the parent is what starts it, and can be set aside for so long; see `handover`."""
+        parent, turn = self.parent.life if self.parent is not None else None, seat.turn
+        if parent is None or seat.host is not parent or turn is None or not turn.handler.portable:
+            return False
+        return parent.stack is None and parent.lane is self.runtime.dispatcher
 
     def up(self) -> None:
         """`started()` has returned."""

@@ -19,6 +19,8 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Protocol
 
+from .handover import Handover
+
 SLICE = 64
 """Activations between two returns to the event loop, at most."""
 STINT = 0.0005
@@ -26,10 +28,12 @@ STINT = 0.0005
 
 
 class Job(Protocol):
-    """What can be carried. `carrier` is the task that stays with it while it waits, for whoever wants to cancel it."""
+    """What can be carried. While it waits, `carrier` is the task that stays with it, or the handover that it waits for:
+    for whoever wants to cancel it.
+    """
 
     context: Context
-    carrier: asyncio.Task[None] | None
+    carrier: asyncio.Task[None] | Handover | None
     stack: Coroutine[Any, Any, Any] | None
 
     @property
@@ -40,7 +44,9 @@ class Job(Protocol):
         ...
 
     def activate(self) -> Coroutine[Any, Any, bool]:
-        """One activation; its result says whether it stopped only because its budget was used up."""
+        """One activation, or the rest of one that was set aside; its result says whether it stopped only because its
+        budget was used up.
+        """
         ...
 
 
@@ -160,6 +166,11 @@ class Dispatcher:
                     if ready:
                         self._hire()
                     return
+                continue
+            if type(awaited) is Handover:  # never in a job that had waited before, nor in a solo one: see `Cell.start`
+                self._shown.now = None
+                awaited.shelve(job, steps)
+                ready.appendleft(awaited.first)
                 continue
             if not self._solo:
                 self._server = None

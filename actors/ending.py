@@ -66,6 +66,9 @@ class Ending(Incarnation):
 
     async def finish(self, exit: Exit, started: bool = True) -> None:
         """End tasks, children and instance, in this order, and report how it went."""
+        if self._tasks is None and self.lane is self.runtime.dispatcher and not self.cell.children:
+            await self.be_over(exit, started)  # it has nothing to end, and no `stopping()` of its own
+            return
         self.phase = STOPPING
         turn = Envelope(STOPPED, (), None, None, phase=IN_HAND)
         self.take_seat(turn)
@@ -87,6 +90,10 @@ class Ending(Incarnation):
         if self.detached:
             return
         turn.phase = DONE
+        await self.be_over(exit, started)
+
+    async def be_over(self, exit: Exit, started: bool) -> None:
+        """Nothing of it is left but itself."""
         if self.killed and is_clean(exit):
             exit = self.death()
         self.phase = OVER

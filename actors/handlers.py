@@ -23,12 +23,14 @@ class Handler(msgspec.Struct, frozen=True, eq=False):
     """What to run for a message: `name`, the `function`, and how many may overlap (`limit`; 0 means one at a time).
 
     `routed`: it is a handler of the class that the recipient stands in for; the mailbox hands the message on.
+    `portable`: see `handover`.
     """
 
     name: str
     function: Callable[..., Awaitable[Any]]
     limit: int = 0
     routed: bool = False
+    portable: bool = False
 
 
 class HandlerTable:
@@ -62,7 +64,8 @@ class HandlerTable:
             raise UnknownHandler(f"expected a handler of {owner}, got {function.__qualname__}: {owner} has no {name}")
         if not inspect.iscoroutinefunction(target):
             raise UnknownHandler(f"expected {owner}.{name} to be an async method, got {describe(target)}")
-        return Handler(name, target, getattr(target, "__concurrent__", 0))
+        limit, portable = getattr(target, "__concurrent__", 0), getattr(target, "__portable__", False)
+        return Handler(name, target, limit, portable=portable)
 
 
 class JoinedTable(HandlerTable):

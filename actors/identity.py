@@ -8,6 +8,7 @@ from . import events
 from .envelope import Envelope, Link
 from .exits import Exit, NoActor
 from .handlers import HandlerTable, JoinedTable
+from .handover import Handover
 from .life import Life
 from .options import Blueprint
 from .refs import Ref
@@ -38,7 +39,7 @@ class Identity:
         self.mailbox = spec.open(self)
         self._halting = False
         self._self_ref: Ref[Any] | None = None
-        self._ready: asyncio.Future[None] | None = None
+        self._ready: asyncio.Future[None] | Handover | None = None
         self._down: asyncio.Future[Exit] | None = None
         self._ended: asyncio.Future[Exit] | None = None
         self._ladder: asyncio.TimerHandle | None = None

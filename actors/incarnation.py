@@ -6,7 +6,7 @@ watches, the stash and the notices that were meant for it. So nothing of an old 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from contextvars import Context as Variables
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from .errors import ActorGone, ActorRestarting, Detached
 from .events import ActorCrashed
 from .exits import Crashed, Exit, Killed, is_clean
 from .handlers import Handler, HandlerTable, describe
+from .handover import Handover
 from .mailbox import Mailbox
 from .options import Blueprint
 from .refs import Ref
@@ -52,6 +53,8 @@ class Home(Protocol):
     def handlers(self) -> HandlerTable: ...
     @property
     def runtime(self) -> Runtime: ...
+    @property
+    def children(self) -> Sized: ...
 
     def wake(self) -> None: ...
     def up(self) -> None: ...
@@ -87,7 +90,7 @@ class Incarnation:
         self.control: deque[tuple[Envelope, object]] | None = None
         self.seat: Seat | None = None
         self.variables: object | None = None
-        self.carrier: asyncio.Task[None] | None = None
+        self.carrier: asyncio.Task[None] | Handover | None = None
         self.stack: Coroutine[Any, Any, Any] | None = None
         self.beside: Envelope | None = None
         self._timers: Timers | None = None

@@ -31,6 +31,10 @@ class Life(Ending):
 
     def activate(self) -> Coroutine[Any, Any, bool]:
         """The next steps, to be run inside `context` until they have nothing more to do."""
+        steps = self.stack
+        if steps is not None:  # set aside: see `handover`
+            self.stack = self.carrier = None
+            return steps
         return self.begin() if self.phase == STARTING else self.serve()
 
     def make(self) -> None:
@@ -45,7 +49,9 @@ class Life(Ending):
     async def begin(self) -> bool:
         """Make the instance and have it start."""
         turn = Question(STARTED, (), None, None, phase=IN_HAND, caller=self.starter)
-        self.take_seat(turn)
+        seat, shared, seated = self.take_seat(turn), -1, -1
+        if COUNTS_TELL:
+            shared, seated = getrefcount(self.variables), getrefcount(seat)
         limit, timer = self.cell.blueprint.start_timeout, None
         if limit != math.inf:
             timer = self.runtime.loop.call_later(limit, self.start_too_long, limit, context=self.runtime.plain)
@@ -66,7 +72,10 @@ class Life(Ending):
                 timer.cancel()
         if self.detached:
             return False
-        self.seat = None
+        if getrefcount(self.variables) == shared and getrefcount(seat) == seated:
+            seat.over()
+        else:
+            self.seat = None
         self.up()
         if len(self.context) > 1:
             self.context = Variables()

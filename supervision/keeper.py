@@ -9,6 +9,7 @@ from typing import Any
 from upright.actors.errors import ActorGone, Ignore, StartFailed
 from upright.actors.events import SupervisorGaveUp
 from upright.actors.exits import Crashed, Exit
+from upright.actors.handover import portable
 from upright.actors.message import told
 from upright.actors.parent import Child, Parent
 
@@ -34,6 +35,7 @@ class Keeper(Parent):
         """How many children there are, run, and of which kind; one that is restarting counts among the specs."""
         return count(list(self._charges.values()))
 
+    @portable
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """A child has ended by itself: restart it and whom the strategy names with it, or keep or forget its spec."""
         charge = self._charges.get(child.path.rpartition("/")[2])
@@ -46,6 +48,7 @@ class Keeper(Parent):
             await self._let_go(charge, forget=verdict is Verdict.FORGET)
             self._gone(charge)
 
+    @portable
     async def retry(self, id: str) -> None:
         """The delay of a restart is over, or a restart that failed is to be tried again."""
         charge = self._charges.get(id)

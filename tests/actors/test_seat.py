@@ -93,8 +93,15 @@ def two_of_them(orphans: Orphans) -> None:
     orphans.start()
 
 
-WAYS = [plainly, after_setting, before_setting, between_setting_and_resetting, before_setting_and_resetting]
-WAYS += [that_sets_one, two_of_them]
+WAYS = [
+    plainly,
+    after_setting,
+    before_setting,
+    between_setting_and_resetting,
+    before_setting_and_resetting,
+    that_sets_one,
+    two_of_them,
+]
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -169,7 +176,7 @@ async def test_a_message_and_its_arguments_are_let_go_when_it_is_done(system: Sy
         doer = await s.spawn("doer", Doer)
         payload = Payload()
         watched = weakref.ref(payload)
-        assert doer.try_tell(Doer.note, payload)
+        assert doer.try_tell(Doer.result, payload)
         del payload
         await s.idle()
         assert doer.try_tell(Doer.do, take)
