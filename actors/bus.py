@@ -43,7 +43,8 @@ class EventBus:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody would get an event of this class."""
-        return bool(self._listeners(kind))
+        listeners = self._wanted.get(kind)
+        return bool(self._listeners(kind) if listeners is None else listeners)
 
     def emit(self, event: Event) -> None:
         """Hand the event to its subscribers. Never raises what they raise."""

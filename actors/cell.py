@@ -27,11 +27,14 @@ from .refs import Ref
 from .runtime import Runtime
 from .seat import TURN, Seat
 
+CHILDLESS: dict[str, Any] = {}
+"""The children of those that have none; never written to."""
+
 
 class Cell(Identity):
     """One actor of a system. Its states: starting, running, stopping, restarting (down, its parent decides), ended."""
 
-    __slots__ = ("children", "parent")
+    __slots__ = ("children", "judged", "parent")
 
     def __init__(self, runtime: Runtime, parent: "Cell | None", blueprint: Blueprint) -> None:
         path = around = "/"
@@ -41,11 +44,15 @@ class Cell(Identity):
             around = parent.around if beside else parent.path
         super().__init__(runtime, path, around, blueprint)
         self.parent = parent
-        self.children: dict[str, Cell] = {}
+        self.judged = parent is not None and issubclass(parent.blueprint.actor, Parent)
+        """Whether its parent decides what becomes of it when it ends."""
+        self.children: dict[str, Cell] = CHILDLESS
         runtime.register(path, self)
         if parent is not None:
+            if parent.children is CHILDLESS:
+                parent.children = {}
             parent.children[blueprint.name] = self
-        self.tell(events.ActorSpawned, self.kind)
+        self.tell(events.ActorSpawned, blueprint.actor.__name__)
 
     async def start(self) -> None:
         """Begin an incarnation and wait until it is up.
@@ -62,7 +69,6 @@ class Cell(Identity):
         if solo:
             lane.owner = life
         self._halting = False
-        self.runtime.activity.add(1)
         self.mailbox.asleep = False
         if actor.started is Actor.started and not solo:
             try:
@@ -70,11 +76,13 @@ class Cell(Identity):
             except FATAL:
                 raise
             except BaseException as error:
+                self.runtime.activity.add(1)
                 ending = self.runtime.keep(life.finish(Crashed(error), started=False), f"{self.path} failed start")
                 await asyncio.wait({ending})
                 raise self._start_failed(error) from None if isinstance(error, Ignore) else error
             life.made()
             return
+        self.runtime.activity.add(1)
         ready: asyncio.Future[None] | Handover
         if seat is not None and not solo and self._may_hand_over(seat):
             ready = Handover(life, lane.push)
@@ -251,8 +259,8 @@ class Cell(Identity):
         if self.parent is not None and self.parent.children.get(self.blueprint.name) is self:
             del self.parent.children[self.blueprint.name]
         self.life = None
-        watchers, self.watchers = self.watchers, {}
-        for watch in watchers:
+        watchers, self._watchers = self._watchers, None
+        for watch in watchers or ():
             watch.down(self.exit)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(self.exit)
@@ -261,11 +269,6 @@ class Cell(Identity):
         if self._ladder is not None:
             self._ladder.cancel()
             self._ladder = None
-
-    @property
-    def judged(self) -> bool:
-        """Whether its parent decides what becomes of it when it ends."""
-        return self.parent is not None and issubclass(self.parent.blueprint.actor, Parent)
 
     async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
         """Start a child; it is ended again if whoever wanted it is cancelled meanwhile."""

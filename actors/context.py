@@ -29,6 +29,8 @@ class Surroundings(Post, Protocol):
 
     @property
     def bus(self) -> EventBus: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
 
 
 class Host(Protocol):
@@ -233,7 +235,8 @@ class Context:
 
     def now(self) -> float:
         """The time on the loop's clock, in seconds: monotonic, and virtual under a loop of virtual time."""
-        return self._host.timers.now()
+        self._host.must_live()
+        return self._host.runtime.loop.time()
 
     def time_left(self) -> float:
         """Seconds until the asker of the message in hand stops waiting; `inf` if nobody does."""

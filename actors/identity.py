@@ -20,8 +20,8 @@ class Identity:
     """The lasting part of one actor of a system. What happens to it stands in the next room, `Cell`."""
 
     __slots__ = (
-        "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "around", "blueprint", "burying", "exit",
-        "gone", "handlers", "hook", "life", "mailbox", "path", "runtime", "watchers",
+        "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "_watchers", "around", "blueprint", "burying",
+        "exit", "gone", "handlers", "hook", "life", "mailbox", "path", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, path: str, around: str, blueprint: Blueprint) -> None:
@@ -31,7 +31,7 @@ class Identity:
         spec: Any = blueprint.mailbox if blueprint.mailbox is not None else actor.mailbox
         if not callable(getattr(spec, "open", None)):
             raise TypeError(f"expected {actor.__name__}.mailbox to be a mailbox, such as Bounded(1_000), got {spec!r}")
-        self.watchers: dict[Watcher, None] = {}
+        self._watchers: dict[Watcher, None] | None = None  # most have none, and an object less is an object less
         self.life: Life | None = None
         self.exit: Exit = NoActor()
         self.gone = self.burying = False
@@ -61,6 +61,13 @@ class Identity:
         if self._self_ref is None:
             self._self_ref = Ref(self.runtime, self.path, self.interfaces[0], self)
         return self._self_ref
+
+    @property
+    def watchers(self) -> dict[Watcher, None]:
+        """Who hears of its end."""
+        if self._watchers is None:
+            self._watchers = {}
+        return self._watchers
 
     @property
     def state(self) -> str:

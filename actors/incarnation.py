@@ -245,6 +245,11 @@ class Incarnation:
         if self.carrier is not None and self.phase != OVER and not self.detached:
             self.carrier.cancel()
 
+    def resumed(self, steps: Coroutine[Any, Any, bool]) -> Coroutine[Any, Any, bool]:
+        """It was set aside, and goes on: see `handover`."""
+        self.stack = self.carrier = None
+        return steps
+
     def cancelled_at_rest(self, error: asyncio.CancelledError) -> None:
         """A task group or cancel scope that `started()` opened has cancelled this incarnation's task."""
         self.background_crashed(error)
@@ -298,11 +303,15 @@ class Incarnation:
             self._watches.clear()
         self.control = None
         self.put_back_stash()
-        self.cell.mailbox.purge()
+        if len(self.cell.mailbox):
+            self.cell.mailbox.purge()
 
     def refuse_impatient(self) -> None:
         """End the asks that wait here but chose not to wait through a restart."""
-        for envelope in self.cell.mailbox.take_out(lambda waits: isinstance(waits, Question) and waits.fail_fast):
+        mailbox = self.cell.mailbox
+        if not (len(mailbox) or mailbox.waiting):
+            return
+        for envelope in mailbox.take_out(lambda waits: isinstance(waits, Question) and waits.fail_fast):
             envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
 
 

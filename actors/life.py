@@ -31,10 +31,8 @@ class Life(Ending):
 
     def activate(self) -> Coroutine[Any, Any, bool]:
         """The next steps, to be run inside `context` until they have nothing more to do."""
-        steps = self.stack
-        if steps is not None:  # set aside: see `handover`
-            self.stack = self.carrier = None
-            return steps
+        if self.stack is not None:
+            return self.resumed(self.stack)
         return self.begin() if self.phase == STARTING else self.serve()
 
     def make(self) -> None:
@@ -94,14 +92,15 @@ class Life(Ending):
 
         This runs in the spawner's context, so it sets no variable.
         """
-        self.context = Variables()
+        if len(self.context):
+            self.context = Variables()  # what the constructor set is not the messages'
         self.up()
         mailbox = self.cell.mailbox
         if mailbox.queue or self.leaving is not None:
+            self.runtime.activity.add(1)
             self.lane.push(self)
         else:
             mailbox.asleep = True
-            self.runtime.activity.add(-1)
 
     def up(self) -> None:
         """`started()` has returned."""

@@ -82,7 +82,12 @@ class Mailbox:
             return
         if self.waiting is None:
             self.waiting = Line()
-        await self.waiting.wait(self.owner.path, envelope, timeout)
+        try:
+            await self.waiting.wait(self.owner.path, envelope, timeout)
+        except BaseException:
+            if not self.waiting:
+                self.waiting = None  # the last who waited has given up: senders take the short way again
+            raise
 
     def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
         """Let an envelope that found no room wait in line, from now on; the result is `Line.join`'s."""

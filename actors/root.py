@@ -37,11 +37,11 @@ class Root(Parent):
 
     async def bring_back(self, child: Child, incarnation: int) -> None:
         """Start the next incarnation; a start that fails, or hangs, holds up nobody else."""
-        pause = FIRST_PAUSE
+        pause, paused = FIRST_PAUSE, 0.0
         while child.state == "restarting" and child.incarnation == incarnation:
             try:
-                await child.restart()
+                await child.restart(paused)
             except StartFailed:
                 incarnation = child.incarnation
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                paused, pause = pause, min(pause * 2, LONGEST_PAUSE)

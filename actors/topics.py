@@ -88,7 +88,7 @@ class Topic(Generic[T]):
     def _envelopes(self, message: T) -> list[tuple[Entry, Envelope]]:
         if not _fits(message, self.kind):
             wanted = getattr(self.kind, "__name__", self.kind)
-            raise TypeError(f"expected a {wanted} for the topic {self.name!r}, got {describe(message)}")
+            raise TypeError(f"expected {wanted} for the topic {self.name!r}, got {describe(message)}")
         roll, sender = _running(self._post).find("topic", self.name, self.kind), _sender()
         return [
             (entry, Envelope(handler, (message,), None, sender))

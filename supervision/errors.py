@@ -30,10 +30,10 @@ class SupervisionRefused(Refuse):
 
 
 class AlreadyStarted(SupervisionRefused):
-    """A child of that id runs."""
+    """A child of that id is there already: it runs, or is about to be restarted."""
 
     def __init__(self, id: str, ref: Ref[Any]) -> None:
-        super().__init__(f"expected a new id, but the child {id!r} runs", id)
+        super().__init__(f"expected a new id, but there is a child {id!r} already", id)
         self.ref = ref
 
 

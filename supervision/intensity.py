@@ -46,7 +46,6 @@ class Restarts:
 
     def record(self, now: float) -> None:
         """A restart happens at `now`."""
-        self.count(now)
         self._times.append(now)
 
     def count(self, now: float) -> int:

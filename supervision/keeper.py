@@ -118,7 +118,8 @@ class Keeper(Parent):
                 found: Any = ref.recipient  # the actor, as its parent sees it
                 charge.child = found
             else:
-                await charge.child.restart(charge.held_back)
+                held_back, charge.held_back = charge.held_back, 0.0
+                await charge.child.restart(held_back)
         except ActorGone as error:  # we are ending ourselves: nothing is started any more
             raise StartFailed(f"{self.ctx.path}/{charge.spec.id}", told(error)) from error
         except Ignore:

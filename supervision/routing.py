@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from upright.actors.handlers import describe
 from upright.actors.message import Message
 from upright.actors.refs import Ref
 
@@ -88,8 +89,7 @@ def hashed(key: Any) -> int:
     try:
         encoded = msgspec.msgpack.encode(key, order="deterministic")
     except (TypeError, ValueError, OverflowError) as error:
-        kind = type(key).__name__
-        raise TypeError(f"expected a key that msgspec can encode, such as a string, got a {kind}") from error
+        raise TypeError(f"expected a key that msgspec can encode, such as a string, got {describe(key)}") from error
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 

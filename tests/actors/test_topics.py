@@ -221,7 +221,7 @@ async def test_a_message_of_another_type_is_refused_and_reaches_nobody(system: S
     async with quiet(system) as s:
         heard = await readers(s, 1)
         wrong: Any = 17
-        said = r"expected a str for the topic 'news', got .*int"
+        said = r"expected str for the topic 'news', got .*int"
         with pytest.raises(TypeError, match=said):
             await news(s).publish(wrong)
         with pytest.raises(TypeError, match=said):
