@@ -57,20 +57,24 @@ class Dispatcher:
         "_carriers",
         "_closing",
         "_loop",
-        "_ready",
         "_server",
         "_shown",
         "_solo",
         "_waiter",
+        "idle",
         "now",
         "owner",
+        "ready",
         "until",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shown: "Dispatcher | None" = None) -> None:
         self._loop, self._solo = loop, shown is not None
         self._shown = self if shown is None else shown
-        self._ready: deque[Job] = deque()
+        self.ready: deque[Job] = deque()
+        """The jobs that wait for an activation. Append to it, and `rouse()` the dispatcher if it is `idle`."""
+        self.idle = True
+        """Whether no carrier will come to `ready` by itself."""
         self._waiter: asyncio.Future[None] | None = None
         self._carriers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Task[None] | None = None  # the carrier that takes jobs from the queue, if there is one
@@ -84,7 +88,13 @@ class Dispatcher:
 
     def push(self, job: Job) -> None:
         """Queue a job for one activation."""
-        self._ready.append(job)
+        self.ready.append(job)
+        if self.idle:
+            self.rouse()
+
+    def rouse(self) -> None:
+        """Have a carrier come to what is ready."""
+        self.idle = False
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -105,6 +115,12 @@ class Dispatcher:
         if self._server is not None:
             await asyncio.wait((self._server,))
 
+    def _retire(self) -> None:
+        """The carrier leaves the queue to another one, which is hired when there is something for it to do."""
+        self._server, self.idle = None, True
+        if self.ready:
+            self.rouse()
+
     def _hire(self) -> None:
         # An empty context: a carrier must not keep the request id, say, of whoever happened to start the system.
         # Not loop.create_task: an eager task factory would run the queue inside of whoever pushes.
@@ -119,9 +135,9 @@ class Dispatcher:
         self._carriers.discard(task)
         if self._server is task:
             # Cancelled while it rested: the loop shuts down, or somebody held on to it. The next job hires another.
-            self._server = self._waiter = None
-            if self._ready and not self._closing:
-                self._hire()
+            self._server, self._waiter, self.idle = None, None, True
+            if self.ready and not self._closing:
+                self.rouse()
         if not task.cancelled() and (error := task.exception()) is not None:
             context = {"message": "a carrier of actors failed", "exception": error, "task": task}
             self._loop.call_exception_handler(context)
@@ -131,7 +147,7 @@ class Dispatcher:
 
     @types.coroutine
     def _carry(self) -> Generator[Any, Any, None]:
-        loop, ready, clock = self._loop, self._ready, self._loop.time
+        loop, ready, clock = self._loop, self.ready, self._loop.time
         task = asyncio.current_task(loop)
         left, self.until = SLICE, clock() + STINT
         while True:
@@ -139,6 +155,7 @@ class Dispatcher:
                 if self._closing:
                     return
                 self._waiter = waiter = loop.create_future()
+                self.idle = True
                 try:
                     yield from waiter
                 except asyncio.CancelledError as error:
@@ -162,9 +179,7 @@ class Dispatcher:
                     left, self.until = SLICE, clock() + STINT
                 if task is not None and task.cancelling() and not self._solo:
                     # The handler cancelled its task and then did not wait. That must not hit the next actor.
-                    self._server = None
-                    if ready:
-                        self._hire()
+                    self._retire()
                     return
                 continue
             if type(awaited) is Handover:  # never in a job that had waited before, nor in a solo one: see `Cell.start`
@@ -173,9 +188,7 @@ class Dispatcher:
                 ready.appendleft(awaited.first)
                 continue
             if not self._solo:
-                self._server = None
-                if ready:
-                    self._hire()
+                self._retire()
             yield from self._stay(task, job, steps, awaited)
             if not self._solo:
                 return

@@ -107,11 +107,14 @@ class Identity:
 
     def wake(self) -> None:
         """There is something to do."""
-        mailbox = self.mailbox
-        if mailbox.asleep and self.life is not None:
+        mailbox, life = self.mailbox, self.life
+        if mailbox.asleep and life is not None:
             mailbox.asleep = False
-            self.runtime.activity.add(1)
-            self.life.lane.push(self.life)
+            self.runtime.activity.count += 1
+            lane = life.lane
+            lane.ready.append(life)
+            if lane.idle:
+                lane.rouse()
 
     def dropped(self, envelope: Envelope, reason: str, error: BaseException | None = None) -> None:
         """The mailbox says that a message will not be handled."""

@@ -112,8 +112,8 @@ class Life(Ending):
 
         True: the budget was used up.
         """
-        mailbox, instance, clock = self.cell.mailbox, self.instance, self.runtime.loop.time
-        queue, take, observed = mailbox.queue, mailbox.queue.popleft, self.runtime.bus.every_message
+        mailbox, instance, runtime = self.cell.mailbox, self.instance, self.runtime
+        queue, observed = mailbox.queue, runtime.bus.every_message
         seat = self.seat if self.seat is not None else self.take_seat()
         variables, shared, seated = self.variables, -1, -1  # never the counts, where these tell nothing
         if COUNTS_TELL:
@@ -125,11 +125,11 @@ class Life(Ending):
             if not queue:
                 break
             if done == look:
-                if done >= BUDGET or clock() > self.lane.until:
+                if done >= BUDGET or runtime.loop.time() > self.lane.until:
                     break
                 look *= 2
             done += 1
-            envelope = take()
+            envelope = queue.popleft()
             if mailbox.waiting:
                 mailbox.release()  # at once: the one who waits may be the very actor that this handler is about to ask
             handler, reply, args = envelope.handler, envelope.reply, envelope.args
@@ -141,7 +141,7 @@ class Life(Ending):
                 continue
             seat.turn = envelope
             if observed:
-                began = clock()
+                began = runtime.loop.time()
             try:
                 if envelope.kwargs is not None:
                     result = await handler.function(instance, *args, **envelope.kwargs)
@@ -175,16 +175,11 @@ class Life(Ending):
                 variables = self.variables
                 if COUNTS_TELL:
                     shared, seated = getrefcount(variables), getrefcount(seat)
-        return self.rest(done > 1 and bool(queue))
-
-    def rest(self, exhausted: bool) -> bool:
-        """The drain is over for now: sleep, or queue for another activation."""
-        mailbox = self.cell.mailbox
-        if mailbox.queue or self.control or self.leaving is not None or self.detached:
+        if queue or self.control or self.leaving is not None or self.detached:
             self.lane.push(self)
-            return exhausted
+            return done > 1 and bool(queue)
         mailbox.asleep = True
-        self.runtime.activity.add(-1)
+        runtime.activity.add(-1)
         return False
 
     async def attend(self) -> bool:

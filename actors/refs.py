@@ -67,8 +67,10 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        seat = seat_now()
-        sender = None if seat is None else seat.sender()
+        seat, sender = seat_now(), None
+        if seat is not None:
+            turn = seat.turn  # what `seat.sender()` says too, without the call
+            sender = seat.host if turn is not None and turn.phase == IN_HAND else seat.sender()
         if recipient is None:
             envelope = Envelope(handlers_of(self._actor)[handler], args, kwargs or None, sender)
             self._directory.undeliverable(self.path, envelope, "no_actor")

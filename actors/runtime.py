@@ -22,19 +22,22 @@ A = TypeVar("A")
 
 
 class Activity:
-    """Counts what is going on: actors that are not asleep, their tasks, their timers that will tick once."""
+    """Counts what is going on: actors that are not asleep, their tasks, their timers that will tick once.
 
-    __slots__ = ("_count", "_loop", "_waiting")
+    `count` may be raised by hand where a call would cost too much.
+    """
+
+    __slots__ = ("_loop", "_waiting", "count")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._count = 0
+        self.count = 0
         self._waiting: list[asyncio.Future[None]] = []
 
     def add(self, change: int) -> None:
         """Something began (1) or ended (-1)."""
-        self._count += change
-        if not self._count and self._waiting:
+        self.count += change
+        if not self.count and self._waiting:
             waiting, self._waiting = self._waiting, []
             for future in waiting:
                 if not future.done():
@@ -42,15 +45,10 @@ class Activity:
 
     async def idle(self) -> None:
         """Wait until nothing is going on."""
-        while self._count:
+        while self.count:
             future: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(future)
             await future
-
-    @property
-    def count(self) -> int:
-        """How much is going on."""
-        return self._count
 
 
 class Runtime:
