@@ -31,7 +31,9 @@ class DeadLetters(Actor):
 
     async def letter(self, letter: DeadLetter) -> None:
         """Take a letter."""
-        self.kept.append(msgspec.structs.replace(letter, error=light(letter.error)))
+        if letter.error is not None:
+            letter = msgspec.structs.replace(letter, error=light(letter.error))
+        self.kept.append(letter)
         self.reasons[letter.reason] += 1
 
     async def latest(self, most: int = 100) -> list[DeadLetter]:

@@ -79,7 +79,12 @@ class Life(Ending):
             self.context = Variables()
             self.lane.push(self)
             return False
-        return await self.serve()
+        mailbox = self.cell.mailbox
+        if mailbox.queue or self.attention:
+            return await self.serve()
+        mailbox.asleep = True
+        self.runtime.activity.add(-1)
+        return False
 
     def start_too_long(self, limit: float) -> None:
         """`started()` has used up its time."""

@@ -29,7 +29,8 @@ class Ordered(Keeper):
         return tuple(self._charges)
 
     async def _hold_back(self, charge: Charge) -> None:
-        await self._stop_with(charge)
+        if self._plan.strategy != "one_for_one":
+            await self._stop_with(charge)
 
     def _gone(self, charge: Charge) -> None:
         if not charge.spec.significant:
@@ -40,9 +41,6 @@ class Ordered(Keeper):
 
     async def _stop_with(self, failed: Charge) -> tuple[str, ...]:
         """Stop whom the strategy stops with it; who is to be started then, in order."""
-        if self._plan.strategy == "one_for_one":  # as `group` says too, but without a look at all the others
-            self._unschedule(failed)
-            return (failed.spec.id,)
         touched = group(self._plan.strategy, tuple(self._charges), failed.spec.id)
         for id in touched.start:
             self._unschedule(self._charges[id])  # one pending attempt per group: this one
@@ -56,7 +54,11 @@ class Ordered(Keeper):
         return touched.start
 
     async def _bring_back(self, charge: Charge) -> None:
-        await self._start_in_order(await self._stop_with(charge))
+        if self._plan.strategy != "one_for_one":
+            await self._start_in_order(await self._stop_with(charge))
+        elif not self.ctx.ending:  # the same, without a look at all the others
+            self._unschedule(charge)
+            await self._start_or_retry(charge)
 
     async def _start_in_order(self, ids: Sequence[str]) -> None:
         """Start those that do not run; the first that fails is tried again later, and those after it with it."""
