@@ -6,6 +6,7 @@ actor: a child that ends is buried at once). Actors do not know that they are su
 
 import asyncio
 import math
+from contextvars import Context as Variables
 from typing import Any
 
 from . import events
@@ -72,7 +73,7 @@ class Cell(Identity):
         self.mailbox.asleep = False
         if actor.started is Actor.started and not solo:
             try:
-                life.context.run(life.make)
+                Variables().run(life.make)  # what the constructor sets is not the messages'
             except FATAL:
                 raise
             except BaseException as error:
@@ -287,7 +288,7 @@ class Cell(Identity):
             child.cancel()
             _ = self.runtime.keep(child.end("whoever wanted it was cancelled"), f"{child.path} end")
             raise
-        return child.self_ref
+        return Ref(self.runtime, child.path, child.interfaces[0], child)  # not one that the child keeps, as few need it
 
 
 async def _stop_after_queue(_: Any, life: Life, exit: Exit) -> None:

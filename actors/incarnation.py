@@ -29,6 +29,10 @@ from .watching import Watches
 STARTING, RUNNING, STOPPING, OVER = "starting", "running", "stopping", "over"
 
 
+UNUSED = Variables()
+"""The context of an incarnation that was never active; nothing ever runs in it."""
+
+
 async def _never(*_: Any) -> None:
     raise AssertionError("a name for a turn, not a handler")
 
@@ -81,7 +85,7 @@ class Incarnation:
     def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Link | None) -> None:
         self.cell, self.number, self.lane, self.starter = cell, number, lane, starter
         self.runtime = cell.runtime
-        self.context = Variables()
+        self.context = UNUSED
         self.instance: Any = None
         self.phase = STARTING
         self.attention = self.killed = self.detached = self.gated = False

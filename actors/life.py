@@ -15,7 +15,7 @@ from .context import Context
 from .ending import FATAL, Ending, outcome_of
 from .envelope import DONE, IN_HAND, QUEUED, Envelope, Question
 from .exits import Crashed
-from .incarnation import RUNNING, STARTED, STARTING
+from .incarnation import RUNNING, STARTED, STARTING, UNUSED
 from .seat import COUNTS_TELL
 
 BUDGET = 512
@@ -33,6 +33,8 @@ class Life(Ending):
         """The next steps, to be run inside `context` until they have nothing more to do."""
         if self.stack is not None:
             return self.resumed(self.stack)
+        if self.context is UNUSED:
+            self.context = Variables()
         return self.begin() if self.phase == STARTING else self.serve()
 
     def make(self) -> None:
@@ -97,8 +99,6 @@ class Life(Ending):
 
         This runs in the spawner's context, so it sets no variable.
         """
-        if len(self.context):
-            self.context = Variables()  # what the constructor set is not the messages'
         self.up()
         mailbox = self.cell.mailbox
         if mailbox.queue or self.leaving is not None:
@@ -118,7 +118,7 @@ class Life(Ending):
         True: the budget was used up.
         """
         mailbox, instance, runtime = self.cell.mailbox, self.instance, self.runtime
-        queue, observed = mailbox.queue, runtime.bus.every_message
+        queue, observed = mailbox.unfold(), runtime.bus.every_message
         seat = self.seat if self.seat is not None else self.take_seat()
         variables, shared, seated = self.variables, -1, -1  # never the counts, where these tell nothing
         if COUNTS_TELL:

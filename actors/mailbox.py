@@ -37,6 +37,10 @@ class MailboxSpec(Protocol):
         ...
 
 
+NOTHING: deque[Envelope] = deque()
+"""The queue of every mailbox that never had a message; nobody writes to it. An empty deque is a third of an actor."""
+
+
 class Mailbox:
     """Holds what waits for one actor, across its restarts. `full` is a policy of `Bounded`.
 
@@ -46,14 +50,20 @@ class Mailbox:
     __slots__ = ("asleep", "full", "limit", "owner", "plain", "queue", "waiting")
 
     def __init__(self, owner: Owner, limit: int, full: str, plain: bool = True) -> None:
-        self.owner, self.limit, self.full, self.plain = owner, limit, full, plain
-        self.queue: deque[Envelope] = deque()
+        self.owner, self.limit, self.full, self.plain = owner, limit, full, False
+        self.queue: deque[Envelope] = NOTHING if plain else deque()
         self.asleep = False
         self.waiting: Line | None = None
 
+    def unfold(self) -> deque[Envelope]:
+        """The queue, to write to."""
+        if self.queue is NOTHING:
+            self.queue, self.plain = deque(), True
+        return self.queue
+
     def put_nowait(self, envelope: Envelope) -> bool:
         """Take the envelope if there is room, or if a policy makes room; False means it was not taken."""
-        queue = self.queue
+        queue = self.unfold()
         if len(queue) >= self.limit or self.waiting:
             if self.full != "drop_old":
                 return False
@@ -71,7 +81,7 @@ class Mailbox:
 
     def post(self, envelope: Envelope) -> None:
         """Take what the runtime itself sends (a timer's tick, a piped result), full or not."""
-        self.queue.append(envelope)
+        self.unfold().append(envelope)
         if self.asleep:
             self.owner.wake()
 
@@ -121,7 +131,7 @@ class Mailbox:
         items = list(envelopes)
         for envelope in items:
             envelope.phase = QUEUED
-        self.queue.extendleft(reversed(items))
+        self.unfold().extendleft(reversed(items))
         if items and self.asleep:
             self.owner.wake()
 

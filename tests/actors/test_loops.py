@@ -2,35 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
-import uvloop
 
 from tests.actors.lives import Doer, Oops, crash
+from tests.actors.loops import LOOPS, MakeLoop
 from upright.actors import Actor, ActorFailed, ActorSystem
-
-
-def debugging() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_debug(True)
-    return loop
-
-
-def eager() -> asyncio.AbstractEventLoop:
-    """A loop whose tasks begin inside of create_task, where this Python has them (3.12 on)."""
-    loop = asyncio.new_event_loop()
-    factory: Any = getattr(asyncio, "eager_task_factory", None)
-    loop.set_task_factory(factory)
-    return loop
-
-
-LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [
-    asyncio.new_event_loop,
-    debugging,
-    eager,
-    uvloop.new_event_loop,
-]
 
 
 class Relay(Actor):
@@ -51,7 +28,7 @@ class Relay(Actor):
         raise SystemExit(3)
 
 
-def run(make_loop: Callable[[], asyncio.AbstractEventLoop], scene: Callable[[ActorSystem], Awaitable[None]]) -> None:
+def run(make_loop: MakeLoop, scene: Callable[[ActorSystem], Awaitable[None]]) -> None:
     async def main() -> None:
         async with ActorSystem(log=None) as system:
             await scene(system)
@@ -62,7 +39,7 @@ def run(make_loop: Callable[[], asyncio.AbstractEventLoop], scene: Callable[[Act
 
 
 @pytest.mark.parametrize("make_loop", LOOPS)
-def test_two_actors_hand_a_message_back_and_forth(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_two_actors_hand_a_message_back_and_forth(make_loop: MakeLoop) -> None:
     async def scene(system: ActorSystem) -> None:
         for name in ("a", "b"):
             await system.spawn(name, Relay)
@@ -74,7 +51,7 @@ def test_two_actors_hand_a_message_back_and_forth(make_loop: Callable[[], asynci
 
 
 @pytest.mark.parametrize("make_loop", LOOPS)
-def test_an_actor_that_waits_holds_up_no_other(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_an_actor_that_waits_holds_up_no_other(make_loop: MakeLoop) -> None:
     async def scene(system: ActorSystem) -> None:
         gate = asyncio.Event()
         held = [await system.spawn(f"held-{number}", Relay) for number in range(20)]
@@ -89,7 +66,7 @@ def test_an_actor_that_waits_holds_up_no_other(make_loop: Callable[[], asyncio.A
 
 
 @pytest.mark.parametrize("make_loop", LOOPS)
-def test_a_crash_is_told_and_healed(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_a_crash_is_told_and_healed(make_loop: MakeLoop) -> None:
     async def scene(system: ActorSystem) -> None:
         ref = await system.spawn("a", Doer)
         with pytest.raises(ActorFailed) as failure:

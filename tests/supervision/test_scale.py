@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
-import uvloop
 
 from tests.actors.lives import Doer, crash, no_trace
+from tests.actors.loops import LOOPS, MakeLoop
 from tests.supervision.trees import Book, member, tree
 from upright.actors import Actor, ActorSystem, DeadLetter
 from upright.actors.events import ActorRestarted
@@ -196,21 +196,7 @@ def test_the_delays_of_a_live_back_off_lie_in_its_range_and_differ(jitter: Jitte
     on_virtual_time(scene)
 
 
-def debugging() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_debug(True)
-    return loop
-
-
-def eager() -> asyncio.AbstractEventLoop:
-    """A loop whose tasks begin inside of create_task, where this Python has them (3.12 on)."""
-    loop = asyncio.new_event_loop()
-    factory: Any = getattr(asyncio, "eager_task_factory", None)
-    loop.set_task_factory(factory)
-    return loop
-
-
-@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, debugging, eager, uvloop.new_event_loop])
+@pytest.mark.parametrize("make_loop", LOOPS)
 @pytest.mark.parametrize(
     ("strategy", "lives"),
     [
@@ -219,9 +205,7 @@ def eager() -> asyncio.AbstractEventLoop:
         ("rest_for_one", {"a": 1, "b": 2, "c": 2}),
     ],
 )
-def test_every_strategy_holds_on_every_event_loop(
-    make_loop: Callable[[], asyncio.AbstractEventLoop], strategy: Any, lives: dict[str, int]
-) -> None:
+def test_every_strategy_holds_on_every_event_loop(make_loop: MakeLoop, strategy: Any, lives: dict[str, int]) -> None:
     book = Book()
 
     async def main() -> None:
