@@ -120,9 +120,11 @@ class Line:
 
     def admit(self, queue: deque[Envelope], limit: int) -> None:
         """Move into this queue, in order, as many as there is room for."""
-        while len(queue) < limit and (place := self.first()) is not None:
-            self._places.popleft()
-            queue.append(place.enter())
+        places = self._places
+        while places and len(queue) < limit:
+            place = places.popleft()
+            if not place.left:
+                queue.append(place.enter())
 
     def take_out(self, chosen: Callable[[Envelope], bool]) -> list[Envelope]:
         """Take out the envelopes that match; their senders wait no more."""

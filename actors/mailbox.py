@@ -6,7 +6,7 @@ later.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from .envelope import QUEUED, Envelope, Own
@@ -85,19 +85,13 @@ class Mailbox:
         if self.asleep:
             self.owner.wake()
 
-    async def put(self, envelope: Envelope, timeout: float | None) -> None:
-        """Take the envelope, but wait for room first, at most `timeout` seconds. Raises `MailboxFull`."""
+    def put(self, envelope: Envelope, timeout: float | None) -> Awaitable[None]:
+        """Take the envelope, but wait for room first, at most `timeout` seconds. Awaiting it raises `MailboxFull`."""
         if not self.plain:
-            await self.line_up(envelope, timeout)
-            return
+            return self.line_up(envelope, timeout)
         if self.waiting is None:
             self.waiting = Line()
-        try:
-            await self.waiting.wait(self.owner.path, envelope, timeout)
-        except BaseException:
-            if not self.waiting:
-                self.waiting = None  # the last who waited has given up: senders take the short way again
-            raise
+        return self.waiting.wait(self.owner.path, envelope, timeout)
 
     def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
         """Let an envelope that found no room wait in line, from now on; the result is `Line.join`'s."""

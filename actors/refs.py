@@ -81,8 +81,9 @@ class Ref(Generic[A_co]):
             found = recipient.handlers[handler]
         envelope, mailbox = Envelope(found, args, kwargs or None, sender), recipient.mailbox
         # What `put_nowait` does, without the call: this is the path of every message.
-        if mailbox.plain and mailbox.waiting is None and len(mailbox.queue) < mailbox.limit:
-            mailbox.queue.append(envelope)
+        queue = mailbox.queue
+        if mailbox.plain and not mailbox.waiting and len(queue) < mailbox.limit:
+            queue.append(envelope)
             if mailbox.asleep:
                 recipient.wake()
         elif not mailbox.put_nowait(envelope):

@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tests.actors.lives import Closer, Deed, Diary, Doer, Plan, Systems, crash, quiet, stop
+from tests.actors.lives import Closer, Deed, Diary, Doer, Plan, Starter, Systems, crash, quiet, rest, stop
 from upright.actors import ActorSystem, Exit, Ref
+from upright.actors.handover import Handover
 from upright.actors.testing import kill, settle
 from upright.supervision import ChildSpec, Counts, Supervisor, child, supervisor
 
@@ -139,3 +140,26 @@ async def end_of(ref: Ref[Any]) -> Exit:
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def slow(book: Book, name: str, *starts: Deed) -> ChildSpec[Doer]:
+    """A child that starts at once the first time, and then as it is told; without a task of its own."""
+    return book.child(name, Starter, started=[rest, *starts])
+
+
+def carriers() -> set[str]:
+    """The names of the tasks that carry: the path of an actor that holds one."""
+    return {task.get_name() for task in asyncio.all_tasks()}
+
+
+def is_aside(s: ActorSystem, path: str) -> bool:
+    """Whether it is set aside."""
+    found: Any = s.ref(path, Supervisor).recipient
+    return type(found.life.carrier) is Handover and path not in carriers()
+
+
+async def up_again(s: ActorSystem, *names: str, path: str = "/top/in") -> None:
+    """Wait until these have been restarted; they are up, and so are their supervisors."""
+    for name in names:
+        assert await member(s, name, path).within(1_000).ask(Doer.note, "up") == "up"
+    assert set((await states(s, path)).values()) == {"up"}
