@@ -5,6 +5,8 @@ it keeps the latest letters for inspection.
 
 import copy
 from collections import Counter, deque
+from types import FunctionType
+from typing import Any
 
 import msgspec
 
@@ -55,10 +57,27 @@ def light(error: BaseException | None) -> BaseException | None:
     kind = type(error)
     try:
         if kind in PLAIN and not error.__dict__:
-            bare: BaseException = kind(*error.args)  # what the line below does too, in a third of the time
-        else:
-            bare = copy.copy(error)
+            return kind(*error.args)  # what the lines below do too, in a third of the time
+        bare = _copied(error)
     except Exception:
         bare = RuntimeError(told(error))
     bare.__traceback__ = bare.__cause__ = bare.__context__ = None
     return bare
+
+
+def _copied(error: BaseException) -> BaseException:
+    if isinstance(error, BaseExceptionGroup):
+        inner: list[Any] = [light(one) for one in error.exceptions]
+        bare: BaseException = error.derive(inner)
+        bare.__dict__.update(error.__dict__)
+        return bare
+    if isinstance(type(error).__init__, FunctionType):
+        # What it makes of its arguments may be no arguments for it any more: `AskCycle` says a text about a chain.
+        bare = type(error).__new__(type(error), *error.args)
+        bare.args = error.args
+        bare.__dict__.update(error.__dict__)
+        if isinstance(error, OSError) and isinstance(bare, OSError):
+            bare.errno, bare.strerror, bare.filename = error.errno, error.strerror, error.filename
+        return bare
+    bare = copy.copy(error)
+    return bare if bare is not error else RuntimeError(told(error))

@@ -64,7 +64,7 @@ class HandlerTable:
             raise UnknownHandler(f"expected a handler of {owner}, got {function.__qualname__}: {owner} has no {name}")
         if not inspect.iscoroutinefunction(target):
             raise UnknownHandler(f"expected {owner}.{name} to be an async method, got {describe(target)}")
-        limit, portable = getattr(target, "__concurrent__", 0), getattr(target, "__portable__", False)
+        limit, portable = getattr(target, "__concurrent__", 0), getattr(target, "__portable__", None) is target
         return Handler(name, target, limit, portable=portable)
 
 

@@ -54,8 +54,11 @@ class Handover:
         return self._error
 
     def cancel(self) -> None:
-        """Whoever waits shall not wait any longer."""
-        self._end(asyncio.CancelledError())
+        """Whoever waits shall not wait any longer; also one who was told how it went, but has not gone on yet."""
+        if self._over:
+            self._error = asyncio.CancelledError()
+        else:
+            self._end(asyncio.CancelledError())
 
     def _end(self, error: BaseException | None) -> None:
         if not self._over:
@@ -73,5 +76,5 @@ class Handover:
 
 def portable(function: F) -> F:
     """Mark a handler of the runtime's own whose coroutine may go on in another task than the one in which it began."""
-    function.__portable__ = True  # type: ignore[attr-defined]  # a mark on a function, read in HandlerTable
+    function.__portable__ = function  # type: ignore[attr-defined]  # the mark names whom it marks: `functools.wraps` copies it
     return function

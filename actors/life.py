@@ -60,7 +60,9 @@ class Life(Ending):
                 raise asyncio.CancelledError("killed before it started")
             self.make()
             await self.instance.started()
-        except FATAL:
+        except FATAL as error:
+            self.killed, self.phase = True, RUNNING  # as one that was killed: no `stopping()` follows
+            self.struck(error)
             raise
         except BaseException as error:
             if not self.detached:

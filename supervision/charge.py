@@ -43,6 +43,11 @@ class Charge:
         self.held_until = now + delay  # the time that it is held back is no quiet time
         return delay
 
+    def waited(self, now: float) -> float:
+        """Seconds for which it was held back until now, told once; fewer than `delay` said if its group went first."""
+        held_back, self.held_back = self.held_back, 0.0
+        return held_back - min(max(self.held_until - now, 0.0), held_back)
+
     def last_words(self, restarts: Restarts, now: float, exit: Exit) -> str:
         """Why its supervisor gives up: which child, how often, and the last error."""
         match exit:

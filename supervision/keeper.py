@@ -95,6 +95,8 @@ class Keeper(Parent):
             await self._start(charge)
         except StartFailed as error:
             charge.standing = "restarting"
+            if self.ctx.ending:
+                return False  # it was cut off by our own end, which is no failure of the child
             cause = error.__cause__ if error.__cause__ is not None else error
             if self._may_restart(charge, Crashed(cause)):
                 self._schedule(charge, charge.delay(self.ctx.now(), self._rng))
@@ -118,8 +120,7 @@ class Keeper(Parent):
                 found: Any = ref.recipient  # the actor, as its parent sees it
                 charge.child = found
             else:
-                held_back, charge.held_back = charge.held_back, 0.0
-                await charge.child.restart(held_back)
+                await charge.child.restart(charge.waited(self.ctx.now()))
         except ActorGone as error:  # we are ending ourselves: nothing is started any more
             raise StartFailed(f"{self.ctx.path}/{charge.spec.id}", told(error)) from error
         except Ignore:
@@ -130,7 +131,7 @@ class Keeper(Parent):
     async def _let_go(self, charge: Charge, forget: bool) -> None:
         """End a child for good, if it is there; keep its spec or not."""
         self._unschedule(charge)
-        child, charge.child, charge.standing = charge.child, None, "down"
+        child, charge.child, charge.standing, charge.held_back = charge.child, None, "down", 0.0
         if child is not None:
             await child.end(f"its supervisor {self.ctx.path} lets it go")
         if forget and self._charges.get(charge.spec.id) is charge:

@@ -21,7 +21,7 @@ from tests.actors.lives import (
     sleep,
     stop,
 )
-from upright.actors import ActorSystem, Ref
+from upright.actors import Actor, ActorSystem, Ref
 from upright.actors.testing import VirtualTimeLoop, advance, settle
 
 pytestmark = pytest.mark.anyio
@@ -246,3 +246,28 @@ async def test_an_actor_that_ends_abruptly_leaves_its_carrier_to_the_next(system
                 await s.kill(ref)
         await advance(1)
         assert [await ref.ask(Doer.note, "here") for ref in refs] == ["here"] * MANY
+
+
+def test_a_system_exit_in_started_ends_the_program_at_once_and_leaves_nobody_behind() -> None:
+    class Ends(Actor):
+        starts = 0
+
+        async def started(self) -> None:
+            Ends.starts += 1
+            if Ends.starts == 2:
+                raise SystemExit(3)
+
+        async def crash(self) -> None:
+            raise ValueError
+
+    system = ActorSystem(log=None)
+
+    async def main() -> None:
+        async with system:
+            ends = await system.spawn("ends", Ends)
+            await ends.tell(Ends.crash)
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit):
+        asyncio.run(main())
+    assert system.zombies == 0

@@ -1,15 +1,15 @@
 """The laws of the four policies: what a sender meets at a full mailbox, and what becomes of what is dropped."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from tests.actors.deeds import Deeds, bounded, later, raised_by, stuffed
-from upright.actors import ActorSystem, Blueprint, DeadLetter, MailboxFull, Shutdown
+from upright.actors import ActorSystem, AskTimedOut, Blueprint, DeadLetter, MailboxFull, Ref, Shutdown
 from upright.actors.events import ActorStopped
-from upright.actors.testing import Recorder, settle
+from upright.actors.testing import Recorder, advance, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -137,3 +137,79 @@ async def test_a_stop_that_drains_never_becomes_a_dead_letter(system: Make, dead
         ("crash", "crashed"),
         ("note", "stopped"),
     ]
+
+
+def in_line(actor: Ref[Deeds]) -> int:
+    """How many places there are in the line of those who wait for room."""
+    found: Any = actor.recipient
+    return len(found.mailbox.waiting or ())
+
+
+async def cancelled(sending: Coroutine[Any, Any, Any]) -> None:
+    """Begin to send, and give up."""
+    (task,) = await later(sending)
+    assert not task.done()
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+
+
+async def timed_out(sending: Coroutine[Any, Any, Any]) -> None:
+    """Begin to send, and give up when the time is over."""
+    (task,) = await later(sending)
+    assert not task.done()
+    await advance(1.0)
+    assert isinstance(task.exception(), MailboxFull | AskTimedOut)
+
+
+@pytest.mark.parametrize("give_up", [cancelled, timed_out])
+@pytest.mark.parametrize("send", ["tell", "ask"])
+async def test_when_the_last_who_waited_has_given_up_nobody_is_in_line_and_the_others_are_served_in_order(
+    system: Make, give_up: Callable[[Any], Awaitable[None]], send: str
+) -> None:
+    async with system(log=None) as s:
+        actor, journal, gate = await stuffed(s, bounded(2), "a", "b")
+        for _ in range(3):
+            await give_up(getattr(actor.within(1.0), send)(Deeds.note, "given up"))
+            assert in_line(actor) == 0
+        asked = await later(*(actor.within(100.0).ask(Deeds.note, word) for word in "cde"))
+        assert in_line(actor) == 3
+        gate.set()
+        await asyncio.gather(*asked)
+        assert in_line(actor) == 0
+        assert actor.try_tell(Deeds.note, "f")
+        await actor.tell(Deeds.note, "g")
+        await s.idle()
+    assert journal == list("abcdefg")
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_one_who_gives_up_takes_nobody_else_out_of_the_line(system: Make, left: int) -> None:
+    async with system(log=None) as s:
+        actor, journal, gate = await stuffed(s, bounded(1), "in")
+        senders = await later(*(actor.tell(Deeds.note, number) for number in range(3)))
+        for number, sender in enumerate(senders):
+            if number != left:
+                sender.cancel()
+        await settle()
+        assert in_line(actor) == 1
+        assert not actor.try_tell(Deeds.note, "pushed in")
+        gate.set()
+        await senders[left]
+        assert in_line(actor) == 0
+        await s.idle()
+    assert journal == ["in", left]
+
+
+async def test_all_who_give_up_in_the_same_instant_leave_nobody_in_line(system: Make) -> None:
+    async with system(log=None) as s:
+        actor, journal, gate = await stuffed(s, bounded(1), "in")
+        senders = await later(*(actor.within(1.0).tell(Deeds.note, number) for number in range(10)))
+        await advance(1.0)
+        assert {type(sender.exception()) for sender in senders} == {MailboxFull}
+        assert in_line(actor) == 0
+        (sender,) = await later(actor.tell(Deeds.note, "later"))
+        gate.set()
+        await sender
+        await s.idle()
+    assert journal == ["in", "later"]

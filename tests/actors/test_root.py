@@ -85,6 +85,20 @@ async def test_a_restart_that_fails_is_tried_again_after_a_pause_that_doubles_up
     assert "mail 11" in diary.words
 
 
+@pytest.mark.parametrize("kind", [Starter, Closer])
+async def test_each_restart_tells_how_long_the_root_had_paused_before_it(
+    system: Systems, recorders: list[Recorder], kind: type[Doer]
+) -> None:
+    async with quiet(system) as s:
+        ref = await s.spawn("a", kind, Diary(), started=[rest, *[crash] * 8, rest])
+        await ref.tell(Doer.do, crash)
+        await s.idle()
+        await ref.tell(Doer.do, crash)
+        await s.idle()
+    delays = [event.delay_s for event in recorders[0].of(ActorRestarting, "/a")]
+    assert delays == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 0.0])
+
+
 async def test_mail_and_watchers_wait_through_restarts_that_fail(system: Systems) -> None:
     diary, watcher = Diary(), Diary()
     async with quiet(system) as s:

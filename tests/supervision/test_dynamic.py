@@ -99,6 +99,27 @@ async def test_no_more_children_than_allowed_and_one_that_restarts_counts(system
         assert await ref.ask(Doer.note, "back") == "back"
 
 
+@pytest.mark.parametrize("restarting", [False, True])
+async def test_an_id_that_is_there_is_told_so_also_by_one_that_is_full(system: Systems, restarting: bool) -> None:
+    """Whoever wants that child learns that it has it, and its ref; only what is new is too many."""
+    book = Book()
+    held = book.child("a").options(backoff=Backoff(10.0, 10.0, jitter="none"))
+    async with grown(system, max_children=1) as s:
+        ref = await start(s, held)
+        if restarting:
+            await fell(s, ref, "crash")
+        with pytest.raises(AlreadyStarted) as known:
+            await start(s, held)
+        assert (known.value.id, known.value.ref) == ("a", ref)
+        with pytest.raises(TooManyChildren) as full:
+            await start(s, book.child("b"))
+        assert full.value.id == "b"
+        await advance(10.0)
+        assert book.lives == {"a": 2 if restarting else 1, "b": 0}
+        await many(s).ask(DynamicSupervisor.terminate_child, ref)
+        assert (await start(s, book.child("b"))).path == "/top/many/b"
+
+
 async def test_what_cannot_be_started_is_refused_and_nothing_is_kept(system: Systems) -> None:
     book = Book()
     async with grown(system) as s:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.actors.lives import Closer, Deed, Diary, Doer, Plan, Starter, Systems, crash, quiet, rest, stop
 from upright.actors import ActorSystem, Exit, Ref
 from upright.actors.handover import Handover
+from upright.actors.parent import Parent
 from upright.actors.testing import kill, settle
 from upright.supervision import ChildSpec, Counts, Supervisor, child, supervisor
 
@@ -154,7 +155,7 @@ def carriers() -> set[str]:
 
 def is_aside(s: ActorSystem, path: str) -> bool:
     """Whether it is set aside."""
-    found: Any = s.ref(path, Supervisor).recipient
+    found: Any = s.ref(path, Parent).recipient
     return type(found.life.carrier) is Handover and path not in carriers()
 
 
