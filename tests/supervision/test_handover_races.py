@@ -71,8 +71,6 @@ async def test_a_kill_between_the_end_of_a_start_and_the_resumption_of_the_super
                 found.life.attend_soon()  # or this test would hang
 
 
-
-
 def within(seconds: float) -> Any:
     """A decorator of a user, with functools.wraps as it should be."""
 
@@ -102,8 +100,6 @@ async def test_a_decorated_override_is_not_portable(system: Systems) -> None:
         assert found.incarnation == 2
 
 
-
-
 async def test_a_supervisor_that_is_stopped_while_a_child_comes_up_has_not_given_up(
     system: Systems, recorders: list[Recorder]
 ) -> None:
@@ -111,8 +107,6 @@ async def test_a_supervisor_that_is_stopped_while_a_child_comes_up_has_not_given
     async with grown(system, supervisor("in", slow(book, "a", hang), max_restarts=1)) as s:
         await fell(s, member(s, "a", INNER), "crash")
     assert recorders[0].of(SupervisorGaveUp) == []
-
-
 
 
 async def test_one_that_is_brought_back_early_with_its_group_tells_how_long_it_did_wait(
