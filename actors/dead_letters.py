@@ -67,8 +67,8 @@ def light(error: BaseException | None) -> BaseException | None:
 
 def _copied(error: BaseException) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
-        inner: list[Any] = [light(one) for one in error.exceptions]
-        bare: BaseException = error.derive(inner)
+        exceptions: Any = error.exceptions
+        bare: BaseException = error.derive([light(one) for one in exceptions])
         bare.__dict__.update(error.__dict__)
         return bare
     if isinstance(type(error).__init__, FunctionType):

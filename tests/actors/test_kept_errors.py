@@ -52,6 +52,7 @@ class Same(Exception):
 def test_a_kept_error_with_a_constructor_of_its_own_is_equal(error: Exception) -> None:
     error.add_note("a note")
     kept = light(error)
+    assert kept is not None
     assert type(kept) is type(error)
     assert (kept.args, vars(kept), str(kept)) == (error.args, vars(error), str(error))
 
