@@ -67,9 +67,9 @@ def light(error: BaseException | None) -> BaseException | None:
 
 def _copied(error: BaseException) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
-        exceptions: Any = error.exceptions
-        bare: BaseException = error.derive([light(one) for one in exceptions])
-        bare.__dict__.update(error.__dict__)
+        group: Any = error  # whatever its errors are
+        bare: BaseException = group.derive([light(one) for one in group.exceptions])
+        bare.__dict__.update(group.__dict__)
         return bare
     if isinstance(type(error).__init__, FunctionType):
         # What it makes of its arguments may be no arguments for it any more: `AskCycle` says a text about a chain.
