@@ -6,7 +6,7 @@ it keeps the latest letters for inspection.
 import copy
 from collections import Counter, deque
 from types import FunctionType
-from typing import Any
+from typing import cast
 
 import msgspec
 
@@ -67,8 +67,8 @@ def light(error: BaseException | None) -> BaseException | None:
 
 def _copied(error: BaseException) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
-        group: Any = error  # whatever its errors are
-        bare: BaseException = group.derive([light(one) for one in group.exceptions])
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        bare: BaseException = group.derive([light(one) or one for one in group.exceptions])
         bare.__dict__.update(group.__dict__)
         return bare
     if isinstance(type(error).__init__, FunctionType):
