@@ -23,7 +23,7 @@ from .errors import (
 from .exits import Exit, NoActor
 from .options import seconds
 from .recipients import Directory, Recipient, check_class, handlers_of
-from .seat import Seat, seat_now
+from .seat import Seat, seat_now, sender_now
 
 A_co = TypeVar("A_co", covariant=True)
 B = TypeVar("B")
@@ -109,8 +109,7 @@ class Ref(Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        seat = seat_now()
-        sender = None if seat is None else seat.sender()
+        sender = sender_now()
         table = handlers_of(self._actor) if recipient is None else recipient.handlers
         envelope = Envelope(table[handler], args, kwargs or None, sender)
         if recipient is None:
@@ -226,7 +225,7 @@ class Ref(Generic[A_co]):
         if mailbox.full == "reject":
             raise MailboxFull(self.path, envelope.message())
         within = self._within
-        if seat is not None and seat.turn is not None and seat.turn.phase in (IN_HAND, MOVED):
+        if seat is not None and seat.is_taken:
             if seat.host.cell is recipient:
                 raise MailboxFull(self.path, envelope.message(), ", and only its own handler could make room")
             within = TELL_WITHIN if within is None else within

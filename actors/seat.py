@@ -17,7 +17,7 @@ from contextvars import Context, ContextVar
 
 import msgspec
 
-from .envelope import BESIDE, DETACHED, DONE, IN_HAND, Envelope, Host, Link, deadline_of
+from .envelope import BESIDE, DETACHED, DONE, IN_HAND, MOVED, Envelope, Host, Link, deadline_of
 from .errors import Detached
 
 
@@ -32,6 +32,12 @@ class Seat:
     def __init__(self, host: Host, turn: Envelope | None = None) -> None:
         self.host, self.turn = host, turn
         self.link: Link | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the handler of a message runs here, also of one that it has set aside or handed on."""
+        turn = self.turn
+        return turn is not None and turn.phase in (IN_HAND, MOVED)
 
     def sender(self) -> Host | None:
         """Who sends from here: the host, or nobody once the turn is done. Raises `Detached` in a zombie's."""
@@ -63,6 +69,12 @@ TURN: ContextVar[Seat | None] = ContextVar("upright_turn", default=None)
 """The seat of the code that runs inside an actor, else None."""
 seat_now = TURN.get
 """For the paths on which a look-up counts."""
+
+
+def sender_now() -> Host | None:
+    """Who sends what the running code sends; None outside an actor. Raises `Detached` in a zombie's."""
+    seat = TURN.get()
+    return None if seat is None else seat.sender()
 
 
 class Turn(msgspec.Struct, frozen=True):

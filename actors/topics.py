@@ -5,14 +5,14 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from .envelope import DONE, IN_HAND, MOVED, QUEUED, Envelope, Host
+from .envelope import DONE, QUEUED, Envelope
 from .errors import ActorError, MailboxFull, SystemNotRunning
 from .handlers import describe
 from .options import seconds
 from .recipients import check_class, handlers_of
 from .refs import TELL_WITHIN, Ref
 from .rolls import Entry, Roll, Rolls
-from .seat import TURN, Seat
+from .seat import TURN, sender_now
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -89,7 +89,7 @@ class Topic(Generic[T]):
         if not _fits(message, self.kind):
             wanted = getattr(self.kind, "__name__", self.kind)
             raise TypeError(f"expected {wanted} for the topic {self.name!r}, got {describe(message)}")
-        roll, sender = _running(self._post).find("topic", self.name, self.kind), _sender()
+        roll, sender = _running(self._post).find("topic", self.name, self.kind), sender_now()
         return [
             (entry, Envelope(handler, (message,), None, sender))
             for entry in (tuple(roll.entries.values()) if roll is not None else ())
@@ -130,7 +130,7 @@ class Group(Generic[A]):
         self, handler: Callable[Concatenate[A, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> int:
         """Send a message to every member, as `Topic.publish` does; how many took it."""
-        roll, sender = _running(self._post).find("group", self.name, self.actor), _sender()
+        roll, sender = _running(self._post).find("group", self.name, self.actor), sender_now()
         handlers_of(self.actor)[handler]  # a wrong one is an error also while there is no member
         copies: list[tuple[Entry, Envelope]] = []
         for entry in tuple(roll.entries.values()) if roll is not None else ():
@@ -146,12 +146,13 @@ async def offer(post: Post, copies: list[tuple[Entry, Envelope]], within: float)
     """Put each copy into its mailbox; wait for those that are full, all at the same time; how many took theirs."""
     late: list[tuple[Entry, Envelope, asyncio.Future[None]]] = []
     taken, seat, limit = 0, TURN.get(), None if within == math.inf else within
+    own = seat.host.cell if seat is not None and seat.is_taken else None  # only its own handler could make room there
     for entry, copy in copies:
         if put_nowait(post, entry, copy):
             taken += 1
         elif copy.phase != QUEUED:
             pass  # refused, and a dead letter already
-        elif entry.member.mailbox.full == "wait" and not _is_own(seat, entry):
+        elif entry.member.mailbox.full == "wait" and entry.member is not own:
             late.append((entry, copy, entry.member.mailbox.line_up(copy, limit)))
         elif entry.member.mailbox.full != "drop_new":
             post.undeliverable(entry.member.path, copy, "no_room")
@@ -193,18 +194,6 @@ def _fits(message: object, kind: Any) -> bool:
         return isinstance(message, kind)
     except TypeError:
         return True
-
-
-def _is_own(seat: Seat | None, entry: Entry) -> bool:
-    """Whether it would wait for room that only its own handler could make."""
-    if seat is None or seat.turn is None or seat.turn.phase not in (IN_HAND, MOVED):
-        return False
-    return seat.host.cell is entry.member
-
-
-def _sender() -> Host | None:
-    seat = TURN.get()
-    return None if seat is None else seat.sender()
 
 
 def _running(post: Post) -> Rolls:

@@ -1,11 +1,11 @@
 """How many questions per second are answered when a hundred askers wait at once?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from functools import partial
 
+from asking import Ask, actio, bare, upright, xoscar
 from beam import erlang
 from report import AtLeast, Figures
-from subjects import Counter, quiet
 from support import Stopwatch, check, compare, on_asyncio, on_uvloop, rate, scaled
 
 ASKERS = 100
@@ -13,31 +13,15 @@ EACH = scaled(400)
 COUNT = ASKERS * EACH
 
 
-async def measure(ask: Callable[[int], Awaitable[int]], each: int = EACH) -> Figures:
+async def measure(ask: Ask) -> Figures:
     async def asker() -> None:
-        for _ in range(each):
+        for _ in range(EACH):
             await ask(1)
 
     with Stopwatch() as watch:
         await asyncio.gather(*(asker() for _ in range(ASKERS)))
-    check(await ask(0), ASKERS * each)
-    return rate(ASKERS * each, watch)
-
-
-async def upright() -> Figures:
-    async with quiet() as system:
-        counter = await system.spawn("counter", Counter)
-        return await measure(lambda amount: counter.ask(Counter.add, amount))
-
-
-async def bare() -> Figures:
-    from subjects_bare import BareCounter
-
-    counter = BareCounter()
-    reader = asyncio.create_task(counter.serve())
-    figures = await measure(counter.ask)
-    reader.cancel()
-    return figures
+    check(await ask(0), COUNT)
+    return rate(COUNT, watch)
 
 
 def pykka() -> Figures:
@@ -58,35 +42,16 @@ def pykka() -> Figures:
     return rate(ASKERS * each, watch)
 
 
-async def actio() -> Figures:
-    from actio import ActorSystem
-    from subjects_actio import Counter, ask
-
-    system = ActorSystem()
-    counter = system.create(Counter())
-    figures = await measure(lambda amount: ask(system, counter, amount))
-    await system.shutdown()
-    return figures
-
-
-async def xoscar() -> Figures:
-    from subjects_xoscar import Counter, xoscar_pool
-
-    async with xoscar_pool() as pool:
-        counter = await pool.spawn("counter", Counter)
-        return await measure(counter.add)
-
-
 if __name__ == "__main__":
     compare(
         "ask: replies per second, 100 askers at once",
         {
-            "upright": on_asyncio(upright),
-            "upright on uvloop": on_uvloop(upright),
-            "deque and futures (limit)": on_asyncio(bare),
+            "upright": on_asyncio(partial(upright, measure)),
+            "upright on uvloop": on_uvloop(partial(upright, measure)),
+            "deque and futures (limit)": on_asyncio(partial(bare, measure)),
             "pykka": pykka,
-            "actio": on_asyncio(actio),
-            "xoscar (no mailbox)": on_asyncio(xoscar),
+            "actio": on_asyncio(partial(actio, measure)),
+            "xoscar (no mailbox)": on_asyncio(partial(xoscar, measure)),
             "Erlang/OTP": erlang("messages", "ask_at_once", COUNT, ASKERS),
         },
         goals=[

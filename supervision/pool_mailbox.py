@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from upright.actors.envelope import Envelope, Question
-from upright.actors.errors import ActorRestarting
 from upright.actors.line import Line, Place
 from upright.actors.mailbox import Mailbox
 from upright.actors.message import Message
@@ -118,7 +117,11 @@ class PoolMailbox(Mailbox):
     def _line_up_at_all(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
         """To those that have room at once; in line for the others, for all at the same time."""
         each = zip(self.workers, copies(envelope, len(self.workers)), strict=True)
-        late = [worker.line_up(copy, timeout) for worker, copy in each if not self._give_copy(worker, copy)]
+        late = [
+            worker.line_up(copy, timeout)
+            for worker, copy in each
+            if not (worker.turns_away(copy) or worker.put_nowait(copy))
+        ]
         both: asyncio.Future[Any] = asyncio.gather(*late)
         return both
 
@@ -203,15 +206,11 @@ class PoolMailbox(Mailbox):
         if self.routing == "broadcast":
             return self._route_to_all(envelope)
         worker = self._choose(envelope)
-        circle = worker.refuses(envelope)
-        if circle is not None:
-            envelope.fail(circle)
-        elif isinstance(envelope, Question) and envelope.fail_fast and worker.owner.state == "restarting":
-            envelope.fail(ActorRestarting(f"{worker.owner.path} is restarting", worker.owner.path, handled=False))
-        elif len(worker.queue) < worker.limit:
-            worker.take(envelope)
-        else:
+        if worker.turns_away(envelope):
+            return True
+        if len(worker.queue) >= worker.limit:
             return worker.put_nowait(envelope)  # by its policy
+        worker.take(envelope)
         return True
 
     def _choose(self, envelope: Envelope) -> WorkerMailbox:
@@ -234,22 +233,12 @@ class PoolMailbox(Mailbox):
         if whole and not all(len(worker.queue) < worker.limit for worker in self.workers):
             return False
         for worker, copy in zip(self.workers, copies(envelope, len(self.workers)), strict=True):
-            if self._give_copy(worker, copy):
+            if worker.turns_away(copy) or worker.put_nowait(copy):
                 continue
             if self.full == "wait":  # whoever asks waits for the first reply, not for room at the last worker
                 line_up_an_ask(worker, copy)
             else:
                 worker.owner.dropped(copy, "dropped_new")
-        return True
-
-    def _give_copy(self, worker: WorkerMailbox, copy: Envelope) -> bool:
-        circle = worker.refuses(copy)
-        if circle is not None:
-            copy.fail(circle)
-        elif isinstance(copy, Question) and copy.fail_fast and worker.owner.state == "restarting":
-            copy.fail(ActorRestarting(f"{worker.owner.path} is restarting", worker.owner.path, handled=False))
-        else:
-            return worker.put_nowait(copy)
         return True
 
     def _line_for(self, envelope: Envelope) -> Line:

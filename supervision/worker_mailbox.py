@@ -8,7 +8,7 @@ import msgspec
 
 from upright.actors.cycles import refuse_cycle
 from upright.actors.envelope import Envelope, Own, Question
-from upright.actors.errors import AskCycle
+from upright.actors.errors import ActorError, ActorRestarting, AskCycle
 from upright.actors.handlers import Handler
 from upright.actors.line import Line, Place
 from upright.actors.mailbox import Mailbox
@@ -99,9 +99,7 @@ class WorkerMailbox(Mailbox):
 
     def load(self) -> float:
         """Messages that wait or are in hand; far more for one that is not up, or is full."""
-        waits = len(self.queue)
-        full = FULL if waits >= self.limit else 0.0
-        return waits + self.in_hand + full + (0.0 if self.is_up else DOWN)
+        return len(self.queue) + self.in_hand + self.turn()
 
     def turn(self) -> float:
         """Nothing for one whose turn may come; more for one that is not up, or is full."""
@@ -115,6 +113,17 @@ class WorkerMailbox(Mailbox):
             except AskCycle as circle:
                 return circle
         return None
+
+    def turns_away(self, envelope: Envelope) -> bool:
+        """Whether it is an ask that ends here at once: it would wait for itself, or chose not to wait for a restart."""
+        error: ActorError | None = self.refuses(envelope)
+        path, impatient = self.owner.path, isinstance(envelope, Question) and envelope.fail_fast
+        if error is None and impatient and self.owner.state == "restarting":
+            error = ActorRestarting(f"{path} is restarting", path, handled=False)
+        if error is None:
+            return False
+        envelope.fail(error)
+        return True
 
     def take(self, envelope: Envelope) -> None:
         """Take a message, and let whoever follows the chain of asks find who was asked."""
