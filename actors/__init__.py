@@ -4,6 +4,7 @@ from .actor import Actor
 from .bus import EventBus
 from .context import Context, TimerKey
 from .dead_letters import DeadLetters
+from .durable import Receipt
 from .errors import (
     ActorError,
     ActorFailed,
@@ -16,6 +17,7 @@ from .errors import (
     Ignore,
     MailboxFull,
     NameTaken,
+    NotDurable,
     NotInHand,
     Refuse,
     StartFailed,
@@ -69,7 +71,9 @@ __all__ = [
     "NoActor",
     "Node",
     "Normal",
+    "NotDurable",
     "NotInHand",
+    "Receipt",
     "Ref",
     "Refuse",
     "Shutdown",

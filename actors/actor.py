@@ -8,6 +8,7 @@ from .exits import Exit
 from .handlers import HandlerTable
 from .message import DeadLetter
 from .options import Bounded
+from .ports import Policy
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # the checkers know it; nobody needs it installed
@@ -46,6 +47,8 @@ class Actor(Generic[S]):
     """
 
     mailbox: ClassVar[Any] = Bounded()
+    uses: ClassVar[tuple[Policy, ...]] = ()
+    """The policies whose dependencies every handler needs."""
     __handlers__: ClassVar[HandlerTable]
     ctx: Context
     """What the runtime offers; set before `__init__` runs."""
@@ -55,6 +58,9 @@ class Actor(Generic[S]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__handlers__ = HandlerTable(cls)
+        prepare = getattr(cls.mailbox, "prepare", None)
+        if prepare is not None:
+            prepare(cls)
 
     async def started(self) -> None:
         """Called before the first message of every incarnation.

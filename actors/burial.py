@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from .actor import Actor
 from .dead_letter_office import letter
+from .durable import Delivered
 from .envelope import DETACHED, IN_HAND, Envelope
 from .events import ActorStopped, HookFailed, ZombieDetached
 from .exits import Exit, Killed
@@ -75,10 +76,18 @@ def has_hook(actor: Mortal) -> bool:
 
 def open_mail(actor: Mortal) -> list[Envelope]:
     """Take all that waits, and end the asks among it."""
-    waiting = actor.mailbox.drain()
+    waiting = stored_apart(actor.mailbox.drain())
     for envelope in waiting:
         actor.runtime.office.refuse(actor.path, envelope, "stopped")
     return waiting
+
+
+def stored_apart(envelopes: list[Envelope]) -> list[Envelope]:
+    """Those that are nowhere but here; what a store had handed out goes back to it."""
+    for envelope in envelopes:
+        if isinstance(envelope, Delivered):
+            envelope.work.give_back()
+    return [envelope for envelope in envelopes if not isinstance(envelope, Delivered)]
 
 
 async def ask_hook(actor: Mortal, life: Incarnation, letters: list[DeadLetter]) -> list[DeadLetter]:

@@ -14,9 +14,9 @@ from .actor import Actor
 from .burial import bury, has_hook, post_mortem
 from .dispatcher import Dispatcher
 from .ending import FATAL
-from .envelope import Own
+from .envelope import Link, Own
 from .errors import ActorGone, Ignore, StartFailed
-from .exits import Crashed, Exit, Killed, Shutdown
+from .exits import Crashed, Exit, Failed, Killed, Shutdown
 from .handlers import Handler
 from .handover import Handover
 from .identity import Identity
@@ -35,7 +35,7 @@ CHILDLESS: dict[str, Any] = {}
 class Cell(Identity):
     """One actor of a system. Its states: starting, running, stopping, restarting (down, its parent decides), ended."""
 
-    __slots__ = ("children", "judged", "parent")
+    __slots__ = ("children", "judged", "parent", "renewing")
 
     def __init__(self, runtime: Runtime, parent: "Cell | None", blueprint: Blueprint) -> None:
         path = around = "/"
@@ -48,6 +48,7 @@ class Cell(Identity):
         self.judged = parent is not None and issubclass(parent.blueprint.actor, Parent)
         """Whether its parent decides what becomes of it when it ends."""
         self.children: dict[str, Cell] = CHILDLESS
+        self.renewing = False
         runtime.register(path, self)
         if parent is not None:
             if parent.children is CHILDLESS:
@@ -61,17 +62,9 @@ class Cell(Identity):
         Raises `StartFailed`; the actor is then down, or buried if nobody judges.
         """
         seat = TURN.get()
-        number = self.incarnation + 1
-        actor = self.blueprint.actor
-        # `started()` may enter what `stopping()` leaves, such as a task group: these must run in one task.
-        solo = actor.stopping is not Actor.stopping
-        lane = Dispatcher(self.runtime.loop, shown=self.runtime.dispatcher) if solo else self.runtime.dispatcher
-        self.life = life = Life(self, number, lane, seat.asking() if seat is not None else None)
-        if solo:
-            lane.owner = life
-        self._halting = False
-        self.mailbox.asleep = False
-        if actor.started is Actor.started and not solo:
+        life = self._incarnate(seat.asking() if seat is not None else None)
+        lane, solo = life.lane, life.lane is not self.runtime.dispatcher
+        if self.blueprint.actor.started is Actor.started and not solo and not self.mailbox.restores:
             try:
                 Variables().run(life.make)  # what the constructor sets is not the messages'
             except FATAL:
@@ -93,6 +86,24 @@ class Cell(Identity):
         self._ready = ready
         await ready
 
+    def _incarnate(self, starter: Link | None) -> Life:
+        # `started()` may enter what `stopping()` leaves, such as a task group: these must run in one task.
+        solo = self.blueprint.actor.stopping is not Actor.stopping
+        lane = Dispatcher(self.runtime.loop, shown=self.runtime.dispatcher) if solo else self.runtime.dispatcher
+        self.life = life = Life(self, self.incarnation + 1, lane, starter)
+        if solo:
+            lane.owner = life
+        self._halting = self.renewing = self.mailbox.asleep = False
+        return life
+
+    def _renew(self) -> None:
+        """Begin the next incarnation by itself, in place of one whose delivery failed."""
+        self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, 0.0)
+        life = self._incarnate(None)
+        self.renewing = True
+        self.runtime.activity.add(1)
+        life.lane.push(life)
+
     def _may_hand_over(self, seat: Seat) -> bool:
         """Whether the parent is what starts it, and can be set aside for so long; see `handover`."""
         parent, turn = self.parent.life if self.parent is not None else None, seat.turn
@@ -102,7 +113,7 @@ class Cell(Identity):
 
     def up(self) -> None:
         """`started()` has returned."""
-        number = self.incarnation
+        number, self.renewing = self.incarnation, False
         self.tell(events.ActorStarted, self.kind, number)
         if number > 1:
             self.tell(events.ActorRestarted, self.kind, number, len(self.mailbox))
@@ -232,12 +243,18 @@ class Cell(Identity):
             failure = self._start_failed(error if error is not None else asyncio.CancelledError("it was stopped first"))
             ready.set_exception(failure)
             ready.exception()  # marks it as seen: whoever waited may be gone
+        if isinstance(exit, Failed) and not self._halting:
+            self._disarm()
+            self.runtime.activity.add(-1)
+            self._renew()
+            return
         if not self.judged:
             await self.bury()
         else:
             self._disarm()
             life.refuse_impatient()
-            if started and not self._halting and self.parent is not None and self.parent.life is not None:
+            heard = (started or self.renewing) and not self._halting
+            if heard and self.parent is not None and self.parent.life is not None:
                 self.parent.life.notice(self.parent.handlers[Parent.child_ended], (self, exit), self)
         self.runtime.activity.add(-1)
         down, self._down = self._down, None

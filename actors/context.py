@@ -3,15 +3,19 @@
 import asyncio
 import posixpath
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .bus import EventBus
+from .durable import Delivered, Work, WorkSeat
 from .envelope import IN_HAND, MOVED, Envelope, deadline_of
 from .errors import NotInHand, StashFull
 from .exits import Exit, Normal, Shutdown
+from .forwarding import pass_on
 from .handlers import Handler, HandlerTable
 from .options import Blueprint, seconds
-from .refs import Ref, pass_on
+from .ports import Policy
+from .refs import Ref
 from .seat import TURN, Seat
 from .tasks import deliver
 from .timers import Timer, Timers
@@ -233,6 +237,29 @@ class Context:
         ignored: Any = None
         return ignored  # type: ignore[no-any-return]  # never read: the turn is marked as moved
 
+    @property
+    def delivery(self) -> Any:
+        """What is known of the durable message in hand. Raises `NotInHand` if there is none."""
+        return self._work("delivery").delivery
+
+    async def heartbeat(self, progress: object = None) -> None:
+        """Tell how far the handler of the durable message in hand got: its next attempt, if there is one, sees that.
+
+        Raises `Detached` if the message is somebody else's by now. Raises `NotInHand`.
+        """
+        await self._work("heartbeat").heartbeat(progress)
+
+    def guard(self, policy: Policy) -> AbstractAsyncContextManager[None]:
+        """Guard a call by a policy: `async with self.ctx.guard(SMTP): ...`."""
+        return policy.admit()
+
+    def _work(self, verb: str) -> Work:
+        seat = TURN.get()
+        work = seat.work if isinstance(seat, WorkSeat) and seat.host is self._host else None
+        if work is None:
+            raise NotInHand(f"{verb} needs a durable message in hand: use it inside its handler")
+        return work
+
     def now(self) -> float:
         """The time on the loop's clock, in seconds: monotonic, and virtual under a loop of virtual time."""
         self._host.must_live()
@@ -250,6 +277,8 @@ class Context:
             raise NotInHand(
                 f"{verb} needs an ordinary message in hand: call it inside a handler that is not concurrent"
             )
+        if isinstance(turn, Delivered):
+            raise NotInHand(f"{verb} needs a message in memory: a durable one is answered, or told to somebody else")
         return seat, turn
 
     def _timer(self, key: object, delay: float, period: float | None, handler: Any, args: Any, kwargs: Any) -> Timer:

@@ -4,6 +4,7 @@ import time
 from typing import Protocol
 
 from .bus import EventBus
+from .durable import Delivered
 from .envelope import Envelope
 from .errors import ActorFailed, ActorGone, MailboxFull
 from .events import DeadLettered, DeadLetterLost, MessageDropped
@@ -46,6 +47,9 @@ class DeadLetterOffice:
 
     def take(self, path: str, envelope: Envelope, reason: str, error: BaseException | None = None) -> None:
         """Take a message that will not be handled, and end its ask with the error that fits the reason."""
+        if isinstance(envelope, Delivered):
+            envelope.work.give_back()  # it is stored, and no dead letter yet
+            return
         if reason in ("dropped_new", "dropped_old") and self._bus.wants(MessageDropped):
             self._bus.emit(MessageDropped(path, envelope.handler.name, reason))
         self.refuse(path, envelope, reason, error)

@@ -78,6 +78,11 @@ class Deadlines:
 
 def timed_out(envelope: Envelope, path: str) -> AskTimedOut:
     """The error for an ask whose time is up; it says how far the message had come."""
+    stored = envelope.stored if isinstance(envelope, Question) else None
+    if stored is not None:
+        error = AskTimedOut(f"{path} did not answer {envelope.handler.name} in time: it is stored", path, handled=False)
+        error.message = stored
+        return error
     handled = _is_in_hand(envelope)
     where = "its handler is still running" if handled else "it was not handled yet, and will not be"
     return AskTimedOut(f"{path} did not answer {envelope.handler.name} in time: {where}", path, handled)

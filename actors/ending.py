@@ -5,10 +5,11 @@ from typing import Any
 
 import anyio
 
+from .durable import Renew
 from .envelope import DONE, IN_HAND, MOVED, Envelope, deadline_of
 from .errors import Refuse, WrongArguments
 from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
-from .exits import Crashed, Exit, Killed, is_clean
+from .exits import Crashed, Exit, Failed, Killed, is_clean
 from .incarnation import OVER, STOPPED, STOPPING, Incarnation, outcome
 from .seat import TURN, Seat, variables_of
 
@@ -23,7 +24,7 @@ class Ending(Incarnation):
 
     def take_seat(self, turn: Envelope | None = None) -> Seat:
         """A seat of its own for what comes next; called inside its context."""
-        self.seat = seat = Seat(self, turn)
+        self.seat = seat = self.cell.mailbox.seat(self, turn)
         TURN.set(seat)
         self.variables = variables_of(self.context)
         return seat
@@ -34,6 +35,10 @@ class Ending(Incarnation):
             self.struck(error)
             raise error
         moved, envelope.phase = envelope.phase == MOVED, max(envelope.phase, DONE)
+        if isinstance(error, Renew):
+            if self.killed:
+                return self.death()
+            return Failed(error.error) if self.leaving is None else None
         if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
             # It was raised by the call itself, before any line of the handler: the sender's mistake, not the actor's.
             error = WrongArguments(str(error)).with_traceback(error.__traceback__)

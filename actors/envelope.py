@@ -70,13 +70,14 @@ class Question(Envelope, eq=False):
 
     `deadline`: on the loop's clock, in seconds. `caller`: the turn that waits; set for asks only, or a chain of tells
     would never be freed. `fail_fast`: the asker will not wait through a restart. `forwarded`: the messages that
-    took its place.
+    took its place. `stored`: the id that it has in a store.
     """
 
     deadline: float = math.inf
     caller: Link | None = None
     fail_fast: bool = False
     forwarded: tuple[Envelope, ...] = ()
+    stored: int | None = None
 
 
 class Own(Envelope, eq=False):

@@ -16,6 +16,7 @@ ActorError
 ├── NameTaken
 ├── WrongClass          the actor at that path is of another class
 ├── UnknownHandler      what was sent is no handler of that actor
+├── NotDurable          what only a durable mailbox can do, or what it cannot
 ├── NotInHand           a call that only makes sense inside a handler
 ├── Detached            a zombie tried to act
 ├── SystemNotRunning
@@ -50,7 +51,12 @@ class AskFailed(ActorError):
 
 
 class AskTimedOut(AskFailed, TimeoutError):
-    """No reply came before the deadline."""
+    """No reply came before the deadline.
+
+    `message`: the id of the message, where it is stored and will be handled all the same; else None.
+    """
+
+    message: int | None = None
 
 
 class ActorFailed(AskFailed):
@@ -115,6 +121,10 @@ class WrongClass(ActorError, TypeError):
 
 class UnknownHandler(ActorError, TypeError):
     """What was sent names no handler of the actor's class."""
+
+
+class NotDurable(ActorError):
+    """An actor with its mailbox in memory was sent what only a store could keep, or the other way round."""
 
 
 class NotInHand(ActorError):

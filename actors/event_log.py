@@ -50,13 +50,13 @@ class EventLog:
 
     def subscribe(self, bus: EventBus) -> None:
         """Listen to all events of this level and above."""
-        kinds = [kind for kind, level in LEVELS.items() if level >= self.level]
+        kinds = [kind for kind in kinds_of(events.Event) if LEVELS.get(kind, kind.level) >= self.level]
         if kinds:
             bus.subscribe(self.write, *kinds)
 
     def write(self, event: events.Event) -> None:
         """Write one event."""
-        self._log.log(LEVELS.get(type(event), logging.INFO), event.name, **fields(event))
+        self._log.log(LEVELS.get(type(event), event.level), event.name, **fields(event))
 
 
 def fields(event: events.Event) -> dict[str, Any]:
@@ -69,6 +69,8 @@ def fields(event: events.Event) -> dict[str, Any]:
     for name in event.__struct_fields__[1:]:
         value = getattr(event, name)
         match name:
+            case "error" if isinstance(value, str):
+                line["error_text"] = value
             case "error":
                 line |= {"error": type(value).__name__, "error_text": told(value), "stack": trace(value)}
             case "exit":
@@ -82,6 +84,11 @@ def fields(event: events.Event) -> dict[str, Any]:
             case _:
                 line[name] = value
     return line
+
+
+def kinds_of(kind: type[events.Event]) -> list[type[events.Event]]:
+    """All classes of events below one, those of other wings too, as far as they were imported."""
+    return [one for below in kind.__subclasses__() for one in (below, *kinds_of(below))]
 
 
 def trace(error: BaseException) -> str:

@@ -13,9 +13,13 @@ from .message import DeadLetter
 
 
 class Event(msgspec.Struct, frozen=True):
-    """What all events share: `name`, dotted and past tense, constant per class; `path`, the actor it is about."""
+    """What all events share: `name`, dotted and past tense, constant per class; `path`, the actor it is about.
+
+    `level`: how the log weighs events of other wings, a number of `logging`.
+    """
 
     name: ClassVar[str] = "event"
+    level: ClassVar[int] = 20
     path: str
 
 

@@ -28,6 +28,10 @@ class Crashed(msgspec.Struct, frozen=True):
     error: BaseException
 
 
+class Failed(Crashed, frozen=True):
+    """A durable delivery failed by this `error`. A fresh instance follows at once; no supervisor hears of it."""
+
+
 class Killed(msgspec.Struct, frozen=True):
     """The actor was cancelled: it did not end within its `shutdown` time, or somebody killed it.
 

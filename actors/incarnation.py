@@ -207,6 +207,8 @@ class Incarnation:
             return
         if self.control is None:
             self.control = deque()
+        if self.cell.mailbox.restores:
+            handler = self.cell.mailbox.saving(handler)
         self.control.append((Envelope(handler, args, None, None), token))
         self.attend_soon()
 

@@ -59,6 +59,8 @@ class Life(Ending):
             if self.killed:
                 raise asyncio.CancelledError("killed before it started")
             self.make()
+            if self.cell.mailbox.restores:
+                await self.cell.mailbox.restore(self.instance)
             await self.instance.started()
         except FATAL as error:
             self.killed, self.phase = True, RUNNING  # as one that was killed: no `stopping()` follows

@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from .durable import Keeper
 from .envelope import QUEUED, Envelope, Own
+from .handlers import Handler
 from .line import Line
 from .message import Message
+from .seat import Seat
 
 
 class Owner(Protocol):
@@ -48,12 +51,22 @@ class Mailbox:
     """
 
     __slots__ = ("asleep", "full", "limit", "owner", "plain", "queue", "waiting")
+    seat: type[Seat] = Seat
+    """What its actor's handlers sit on."""
+    keeper: Keeper | None = None
+    """What stores the messages, in a durable one."""
+    restores: bool = False
+    """Whether there is something to load before an incarnation starts."""
 
     def __init__(self, owner: Owner, limit: int, full: str, plain: bool = True) -> None:
         self.owner, self.limit, self.full, self.plain = owner, limit, full, False
         self.queue: deque[Envelope] = NOTHING if plain else deque()
         self.asleep = False
         self.waiting: Line | None = None
+
+    def saving(self, handler: Handler) -> Handler:
+        """That handler, which may change what is restored."""
+        return handler
 
     def unfold(self) -> deque[Envelope]:
         """The queue, to write to."""
@@ -98,6 +111,9 @@ class Mailbox:
         if self.waiting is None:
             self.waiting = Line()
         return self.waiting.join(self.owner.path, envelope, timeout)
+
+    async def restore(self, instance: Any) -> None:
+        """Give a new instance what is kept for it."""
 
     def release(self) -> None:
         """Move in those who wait, as far as there is room; called after messages were taken out."""

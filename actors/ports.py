@@ -1,8 +1,11 @@
 """What the upper wings fulfil for this one, as protocols."""
 
-from typing import Protocol
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 from .options import Blueprint
+from .runtime import Runtime
 
 
 class Startable(Protocol):
@@ -10,4 +13,28 @@ class Startable(Protocol):
 
     def blueprint(self) -> Blueprint:
         """How to make it."""
+        ...
+
+    def members(self, above: str = "") -> Iterable[tuple[str, type[Any], Any]]:
+        """The paths, classes and mailboxes of all actors that it would start."""
+        ...
+
+
+class Policy(Protocol):
+    """What guards a call: a circuit breaker, a limiter."""
+
+    def admit(self) -> AbstractAsyncContextManager[None]:
+        """Let a call through, or refuse it."""
+        ...
+
+
+class Store(Protocol):
+    """Where durable mailboxes keep their messages; one system has it open at a time."""
+
+    async def open(self, runtime: Runtime) -> None:
+        """Get ready for the actors of that system, which start afterwards."""
+        ...
+
+    async def close(self) -> None:
+        """All actors have ended: nothing comes any more."""
         ...

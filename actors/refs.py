@@ -6,21 +6,25 @@ so a ref never goes stale: it finds the new incarnation after a restart, and a n
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import msgspec
 
 from .cycles import refuse_cycle
 from .deadlines import timed_out
-from .envelope import IN_HAND, MOVED, QUEUED, Envelope, Question, deadline_of
+from .durable import PLAINLY, Configurable, Receipt, Sending, WorkSeat
+from .envelope import IN_HAND, QUEUED, Envelope, Question, deadline_of
 from .errors import (
     ActorGone,
     ActorRestarting,
-    AskCycle,
     AskTimedOut,
     MailboxFull,
+    NotDurable,
     SystemNotRunning,
 )
 from .exits import Exit, NoActor
+from .handlers import Handler
 from .options import seconds
 from .recipients import Directory, Recipient, check_class, handlers_of
 from .seat import Seat, seat_now, sender_now
@@ -39,7 +43,7 @@ without a bound two full actors could wait for each other for ever.
 """
 
 
-class Ref(Generic[A_co]):
+class Ref(Configurable, Generic[A_co]):
     """The address of an actor of class `A`; make one with `system.ref(path, A)` or `ctx.ref(path, A)`.
 
     `tell` sends and waits for room only, `ask` sends and waits for the reply, `try_tell` never waits. `within` and
@@ -47,18 +51,20 @@ class Ref(Generic[A_co]):
     ledger.within(0.5).ask(Ledger.append, entry)`.
     """
 
-    __slots__ = ("_actor", "_directory", "_fail_fast", "_found", "_within", "path")
+    __slots__ = ("_actor", "_directory", "_fail_fast", "_found", "_how", "_within", "path")
 
     def __init__(self, directory: Directory, path: str, actor: type[A_co], found: Recipient | None = None) -> None:
         self._directory, self.path, self._actor = directory, path, actor
         self._found = found
         self._within: float | None = None
         self._fail_fast = False
+        self._how: Sending | None = None
 
     async def tell(
         self, handler: Callable[Concatenate[A_co, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Put a message into the actor's mailbox; return when it is in.
+    ) -> Receipt | None:
+        """Put a message into the actor's mailbox; return when it is in. From a durable one there is a receipt, with
+        the message's id; but none inside a delivery, where the message is stored at the delivery's end.
 
         When the mailbox is full, its policy decides; with `wait` this waits, inside a handler for 5 s at most unless
         `within` says otherwise. A message to an actor that is gone becomes a dead letter. Raises `MailboxFull`, which
@@ -71,10 +77,14 @@ class Ref(Generic[A_co]):
         if seat is not None:
             turn = seat.turn  # what `seat.sender()` says too, without the call
             sender = seat.host if turn is not None and turn.phase == IN_HAND else seat.sender()
+            if seat.stages and recipient is not None:
+                return await self._tell_from_delivery(
+                    seat, recipient, recipient.handlers[handler], args, kwargs or None
+                )
         if recipient is None:
             envelope = Envelope(handlers_of(self._actor)[handler], args, kwargs or None, sender)
             self._directory.undeliverable(self.path, envelope, "no_actor")
-            return
+            return None
         try:
             found = recipient.handlers.known[handler]
         except KeyError:
@@ -86,8 +96,30 @@ class Ref(Generic[A_co]):
             queue.append(envelope)
             if mailbox.asleep:
                 recipient.wake()
+        elif mailbox.keeper is not None:
+            return await mailbox.keeper.tell(envelope, self._how or PLAINLY, self._within)
         elif not mailbox.put_nowait(envelope):
             await self._tell_when_full(recipient, envelope)
+        return None
+
+    async def tell_many(self, handler: Callable[[A_co, B], Awaitable[Any]], items: Iterable[B], /) -> list[Receipt]:
+        """Tell the same for each of many items, in their order; a durable actor has all of them stored in one go, and
+        there is a receipt for each, as from `tell`.
+
+        Raises as `tell` does; a durable actor then has none of them, one in memory those that were before.
+        """
+        recipient = self._found
+        if recipient is None or recipient.gone:
+            recipient = self._find()
+        keeper = recipient.mailbox.keeper if recipient is not None else None
+        if recipient is None or keeper is None:
+            for item in items:
+                await self.tell(handler, item)
+            return []
+        seat, found = seat_now(), recipient.handlers[handler]
+        sender = None if seat is None else seat.sender()
+        envelopes = [Envelope(found, (item,), None, sender) for item in items]
+        return await keeper.tell_many(envelopes, self._how or PLAINLY, self._within)
 
     async def deliver(self, envelope: Envelope) -> None:
         """Put a ready envelope into the mailbox, as `tell` does; for the runtime."""
@@ -114,6 +146,8 @@ class Ref(Generic[A_co]):
         envelope = Envelope(table[handler], args, kwargs or None, sender)
         if recipient is None:
             return False
+        if recipient.mailbox.keeper is not None:
+            raise NotDurable(f"try_tell cannot wait until {self.path} has stored a message: tell it instead")
         if recipient.mailbox.put_nowait(envelope):
             return True
         if recipient.mailbox.full == "drop_new":
@@ -201,6 +235,11 @@ class Ref(Generic[A_co]):
         return self._actor
 
     @property
+    def sending(self) -> Sending | None:
+        """How its messages are to be stored, where it says so; for the runtime."""
+        return self._how
+
+    @property
     def recipient(self) -> Recipient | None:
         """The actor that lives at the path now, or None; for the runtime and for inspection."""
         if self._found is None or self._found.gone:
@@ -212,16 +251,34 @@ class Ref(Generic[A_co]):
         if not directory.running:
             raise SystemNotRunning(f"the system of {self.path} is not running: enter it, or start() it, before sending")
         found: Recipient | None = directory.find(self.path)
-        if found is not None:
-            check_class(found, self._actor)
+        if found is None:
+            absent: Recipient | None = directory.absent(self.path, self._actor)
+            return absent
+        check_class(found, self._actor)
+        if self._how is None:
             self._found = found
+        elif found.mailbox.keeper is None:  # asked at every use, for such a ref remembers nobody
+            raise NotDurable(f"{self.path} has its mailbox in memory, and can keep no promise of {self._how}")
         return found
 
-    async def _tell_when_full(self, recipient: Recipient, envelope: Envelope) -> None:
+    async def _tell_from_delivery(
+        self, seat: Seat, recipient: Recipient, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ) -> Receipt | None:
+        envelope = Envelope(handler, args, kwargs, seat.sender())
+        work = seat.work if isinstance(seat, WorkSeat) else None
+        if work is not None and recipient.mailbox.keeper is None:
+            work.after_commit(recipient, envelope)
+        elif not recipient.mailbox.put_nowait(envelope):
+            return await self._tell_when_full(recipient, envelope)
+        return None
+
+    async def _tell_when_full(self, recipient: Recipient, envelope: Envelope) -> Receipt | None:
         mailbox, seat = recipient.mailbox, seat_now()
+        if mailbox.keeper is not None:
+            return await mailbox.keeper.tell(envelope, self._how or PLAINLY, self._within)
         if mailbox.full == "drop_new":
             self._directory.undeliverable(self.path, envelope, "dropped_new")
-            return
+            return None
         if mailbox.full == "reject":
             raise MailboxFull(self.path, envelope.message())
         within = self._within
@@ -230,9 +287,13 @@ class Ref(Generic[A_co]):
                 raise MailboxFull(self.path, envelope.message(), ", and only its own handler could make room")
             within = TELL_WITHIN if within is None else within
         await mailbox.put(envelope, None if within == math.inf else within)
+        return None
 
     async def _ask_when_full(self, recipient: Recipient, envelope: Question) -> None:
         mailbox = recipient.mailbox
+        if mailbox.keeper is not None:
+            await mailbox.keeper.ask(envelope, self._how or PLAINLY)
+            return
         if mailbox.full == "drop_new":
             self._directory.undeliverable(self.path, envelope, "dropped_new")
         if mailbox.full != "wait":
@@ -250,7 +311,12 @@ class Ref(Generic[A_co]):
 
     def _copy(self) -> "Ref[A_co]":
         ref = Ref(self._directory, self.path, self._actor, self._found)
-        ref._within, ref._fail_fast = self._within, self._fail_fast
+        ref._within, ref._fail_fast, ref._how = self._within, self._fail_fast, self._how
+        return ref
+
+    def _sending(self, **changes: Any) -> "Ref[A_co]":
+        ref = self._copy()
+        ref._found, ref._how = None, msgspec.structs.replace(self._how or PLAINLY, **changes)
         return ref
 
     def __eq__(self, other: object) -> bool:
@@ -266,34 +332,3 @@ class Ref(Generic[A_co]):
         if found is None:
             return f"<Ref {self.path} nobody>"
         return f"<Ref {self.path} {found.state} {len(found.mailbox)}/{found.mailbox.limit}>"
-
-
-async def pass_on(
-    ref: Ref[Any], seat: Seat, turn: Envelope, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
-) -> None:
-    """Hand the message in hand on: the new envelope takes over its reply and its deadline.
-
-    Until it is in, the turn keeps the message: whatever goes wrong then is a fault of the handler that forwards.
-    """
-    recipient = ref.recipient
-    found = (handlers_of(ref.actor) if recipient is None else recipient.handlers)[handler]
-    envelope = Envelope(found, args, kwargs, seat.host)
-    if isinstance(turn, Question):
-        envelope = Question(
-            found, args, kwargs, seat.host, turn.reply, QUEUED, turn.deadline, turn.caller, turn.fail_fast
-        )
-        if turn.caller is not None and recipient is not None:
-            try:
-                refuse_cycle(turn.caller, recipient)
-            except AskCycle as circle:  # the asker's affair, not a fault of the one who hands on
-                turn.fail(circle)
-                turn.phase = MOVED
-                return
-        turn.forwarded = (envelope,)
-    try:
-        await ref.deliver(envelope)
-    except BaseException:
-        if recipient is not None and (envelope.phase != QUEUED or recipient.mailbox.holds(envelope)):
-            turn.phase = MOVED  # it got in after all; cancelled only then
-        raise
-    turn.phase = MOVED

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextvars import Context as Variables
 from typing import Any, TypeVar
 
+from .absent import Absent
 from .bus import EventBus
 from .dead_letter_office import DeadLetterOffice
 from .deadlines import Deadlines
@@ -70,6 +71,7 @@ class Runtime:
         "office",
         "rolls",
         "running",
+        "store",
         "zombies",
     )
 
@@ -85,11 +87,22 @@ class Runtime:
         self.rolls = Rolls()
         self._kept: set[asyncio.Task[Any]] = set()
         self.running = True
+        self.store: Any = None
+        """What durable mailboxes keep their messages in, if there is one."""
         self.zombies = 0
 
     def find(self, path: str) -> Any:
         """Who lives at the path, or None."""
         return self.actors.get(path)
+
+    def absent(self, path: str, actor: type[Any]) -> Absent | None:
+        """What stands in for an actor that is not there, if its class names a durable mailbox: the store is."""
+        door = getattr(getattr(actor, "mailbox", None), "door", None)
+        if door is None or self.store is None:
+            return None
+        absent = Absent(path, actor, self.loop)
+        absent.mailbox.keeper = door(self, actor, path)
+        return absent
 
     def locate(self, path: str, actor: type[A]) -> Ref[A]:
         """The ref of any actor by its absolute path. Raises `WrongClass` if one of another class lives there."""

@@ -14,6 +14,7 @@ a variable replaces the map, which takes one reference from the old map but adds
 import gc
 import sys
 from contextvars import Context, ContextVar
+from typing import ClassVar
 
 import msgspec
 
@@ -24,10 +25,11 @@ from .errors import Detached
 class Seat:
     """The place of one incarnation, or of one of its tasks: `host`, and the `turn` in hand, or None between two.
 
-    `link`: the turn as a link in the chain of asks, once it has asked.
+    `link`: the turn as a link in the chain of asks, once it has asked. `stages`: whether a turn here may be a delivery.
     """
 
     __slots__ = ("host", "link", "turn")
+    stages: ClassVar[bool] = False
 
     def __init__(self, host: Host, turn: Envelope | None = None) -> None:
         self.host, self.turn = host, turn

@@ -20,7 +20,7 @@ from .exits import Exit, NoActor, Shutdown
 from .handlers import HandlerTable
 from .message import DeadLetter, Message
 from .options import Blueprint, seconds
-from .ports import Startable
+from .ports import Startable, Store
 from .refs import Ref
 from .root import Root
 from .runtime import Runtime
@@ -65,12 +65,16 @@ class ActorSystem:
         self,
         tree: Startable | None = None,
         *,
+        store: Store | None = None,
+        only: tuple[()] | None = None,
         dead_letters: Callable[[], TakesLetters] = DeadLetters,
         log: Observer | None = EventLog(),  # noqa: B008  # it holds no state but its level
         grace: float = 1.0,
         blocked_after: float | None = 1.0,
     ) -> None:
-        self._tree = tree
+        self._tree, self._store, self._runs = tree, store, only is None
+        if only is not None and len(only):
+            raise ValueError(f"expected only to be (), for a system that runs none of the actors, got {only!r}")
         self._letters = as_class(dead_letters)
         if not hasattr(self._letters, "letter"):
             raise TypeError(f"expected {self._letters.__name__} to have an async method letter(self, letter)")
@@ -109,15 +113,27 @@ class ActorSystem:
         self._following = runtime.keep(self._follow(runtime, root), "upright system root")
         try:
             await root.start()
+            if self._store is not None:
+                await self._store.open(runtime)
+                runtime.store = self._store
             await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
             handlers: HandlerTable = self._letters.__handlers__
             runtime.office.open(runtime.find(PATH), handlers[self._letters.letter])
-            if self._tree is not None:
+            if self._tree is not None and self._runs:
                 await root.spawn(self._tree.blueprint())
+            elif self._tree is not None:
+                self._know(runtime, self._tree)
         except BaseException:
             await self.stop()
             raise
         return self
+
+    def _know(self, runtime: Runtime, tree: Startable) -> None:
+        """Let refs find the durable actors of the tree, which others run."""
+        for path, actor, _ in tree.members():
+            absent = runtime.absent(path, actor)
+            if absent is not None:
+                runtime.register(path, absent)
 
     async def stop(self) -> None:
         """End all actors, the youngest first, each in its own time; return when nothing of the system is left.
@@ -160,12 +176,15 @@ class ActorSystem:
         try:
             if root is not None:
                 await root.end("the system stops")
+            runtime.running = False  # nobody is left to send to; and the store ends when it is told nothing new
             if self._following is not None:
                 await asyncio.wait({self._following})
         finally:
             if self._watchdog is not None:
                 self._watchdog.stop()
                 self._watchdog = None
+            if runtime.store is not None:
+                await runtime.store.close()
             runtime.close()
             await runtime.dispatcher.closed()
             self._zombies, self._lost = runtime.zombies, runtime.office.lost

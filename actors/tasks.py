@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+from .durable import Delivered, WorkSeat
 from .envelope import Envelope, Host
 from .seat import TURN, Seat
 
@@ -35,7 +36,7 @@ class Tasks:
     ) -> asyncio.Task[Any]:
         """Run `work` in the turn given. `inner`: an awaitable that `work` holds, closed should `work` never begin."""
         context = Context()
-        context.run(TURN.set, Seat(self._host, turn))
+        context.run(TURN.set, (WorkSeat if isinstance(turn, Delivered) else Seat)(self._host, turn))
         task: asyncio.Task[Any] = asyncio.Task(work, loop=self._loop, name=name, context=context)
         self._running[task] = (turn, inner)
         self._counts[turn.handler.name] += 1

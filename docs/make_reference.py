@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 FOLDER = Path(__file__).resolve().parent / "reference"
-FACES = ("upright.actors", "upright.actors.testing", "upright.supervision", "upright.operations")
+FACES = ("upright.actors", "upright.actors.testing", "upright.supervision", "upright.persistence", "upright.operations")
 HIDDEN_BASES = {"object", "Struct", "Generic", "ABC"}
 SECTIONS = {"Args:", "Raises:", "Returns:"}
 
@@ -68,6 +68,9 @@ def described(name: str, value: object) -> Iterator[str]:
         assert isinstance(node, Function)
         yield fence(signature(node))
         yield markdown(value.__doc__)
+    elif isinstance(value, dict):
+        entries: dict[str, str] = value
+        yield "\n".join(f"- `{key}`: {meaning}" for key, meaning in entries.items())
     else:
         kinds = getattr(value, "__args__", ())
         yield fence(f"{name} = {' | '.join(kind.__name__ for kind in kinds)}")

@@ -2,6 +2,7 @@
 
 from .backoff import Backoff
 from .charge import ChildInfo, Counts
+from .circuit_breaker import CircuitBreaker
 from .dynamic import DynamicSupervisor
 from .errors import (
     AlreadyPresent,
@@ -34,6 +35,7 @@ __all__ = [
     "ByKey",
     "ChildInfo",
     "ChildSpec",
+    "CircuitBreaker",
     "Counts",
     "DynamicSupervisor",
     "Intensity",

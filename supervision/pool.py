@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
+from upright.actors.durable import WorkSeat
 from upright.actors.errors import StartFailed
+from upright.actors.mailbox import MailboxSpec
 from upright.actors.options import Bounded
 from upright.actors.refs import Ref
 
@@ -118,8 +120,11 @@ class Pool(Ordered):
         return found.owner.self_ref if found is not None else None
 
     def _spec(self, number: int) -> ChildSpec[Any]:
-        bounds: Bounded = self._worker.actor.mailbox
-        mailbox = WorkerMailboxSpec(self._mailbox, bounds.limit, bounds.full)
+        bounds = self._worker.actor.mailbox
+        if isinstance(bounds, Bounded):
+            mailbox = WorkerMailboxSpec(self._mailbox, bounds.limit, bounds.full)
+        else:  # a durable one: what waits is stored, and each worker has one to go on with
+            mailbox = WorkerMailboxSpec(self._mailbox, 1, "wait", WorkSeat)
         return msgspec.structs.replace(self._worker, id=str(number), mailbox=mailbox)
 
 
@@ -131,9 +136,16 @@ def pool_spec(
     bounds: object = worker.actor.mailbox
     if worker.mailbox is not None:
         raise TypeError(f"expected the worker of the pool {id!r} to be an actor or a supervisor, got another pool")
-    if not isinstance(bounds, Bounded):
-        raise TypeError(f"expected {worker.actor.__name__}.mailbox to be Bounded(…) in the pool {id!r}, got {bounds!r}")
+    pooled: Any = getattr(bounds, "pooled", None)
+    if not isinstance(bounds, Bounded) and pooled is None:
+        raise TypeError(
+            f"expected {worker.actor.__name__}.mailbox to be Bounded(…) or Durable(…) in {id!r}, got {bounds!r}"
+        )
     if worker.significant:
         raise ValueError(f"expected the worker of the pool {id!r} not to be significant")
-    mailbox = PoolMailboxSpec(routing, size, bounds.limit, bounds.full)
+    mailbox: MailboxSpec
+    if isinstance(bounds, Bounded):
+        mailbox = PoolMailboxSpec(routing, size, bounds.limit, bounds.full)
+    else:
+        mailbox = pooled(worker.actor, PoolMailboxSpec(routing, size, 1, "wait"))
     return ChildSpec(id, pool, (worker, intensity), supervises=True, mailbox=mailbox, serves=worker.actor)

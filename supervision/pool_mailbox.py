@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from upright.actors.durable import PLAINLY, Delivered, Keeper
 from upright.actors.envelope import Envelope, Question
 from upright.actors.line import Line, Place
 from upright.actors.mailbox import Mailbox
@@ -41,19 +42,18 @@ class PoolMailboxSpec(msgspec.Struct, frozen=True):
 
 
 class PoolMailbox(Mailbox):
-    """The mailbox of one pool; its own queue is for the pool's administration.
-
-    `size`: how many workers there are to be, kept over restarts of the pool.
-    """
+    """One pool's; its own queue is for its administration. `size`: how many workers there are to be."""
 
     __slots__ = (
-        "_held", "_last", "_lines", "_moving", "_open", "_orders", "_unrested", "anybodys", "routing", "size", "spec",
-        "workers",
+        "_held", "_last", "_lines", "_moving", "_open", "_orders", "_unrested", "anybodys", "keeper", "restores",
+        "routing", "size", "spec", "workers",
     )  # fmt: skip
 
     def __init__(self, owner: Any, spec: PoolMailboxSpec) -> None:
         super().__init__(owner, spec.limit * spec.size, spec.full, plain=False)
         self.spec, self.routing, self.size = spec, spec.routing, spec.size
+        self.keeper: Keeper | None = None
+        self.restores = False
         self.workers: list[WorkerMailbox] = []
         self._orders = count(1)
         self.anybodys = Line(self._orders)
@@ -85,6 +85,8 @@ class PoolMailbox(Mailbox):
         """Hand a message to a worker, or hold it; False when there is no room."""
         if not envelope.handler.routed:
             return self._put_own(envelope)
+        if self.keeper is not None and not isinstance(envelope, Delivered):
+            return False
         if not self.is_closed:
             return self._route(envelope)
         self._key_of(envelope)  # whoever sends what cannot be routed is told so now
@@ -97,17 +99,24 @@ class PoolMailbox(Mailbox):
         self._held.hold(envelope)
         return True
 
+    async def restore(self, instance: Any) -> None:
+        """Let come what a store has for the workers."""
+        if self.keeper is not None:
+            await self.keeper.restore(instance)
+
     def _put_own(self, envelope: Envelope) -> bool:
         if len(self.queue) >= ROOM:
             return False
         self.post(envelope)
         return True
 
-    def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
+    def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[Any]:
         """Wait for room at the worker that is to get it, or at any."""
         path = self.owner.path
         if not envelope.handler.routed:
             return super().line_up(envelope, timeout)
+        if self.keeper is not None and not isinstance(envelope, Delivered):
+            return asyncio.ensure_future(self.keeper.tell(envelope, PLAINLY))
         if self.is_closed:
             return self._held.join(path, envelope, timeout)
         if self.routing == "broadcast":
@@ -299,8 +308,9 @@ class PoolMailbox(Mailbox):
 
     def drain(self) -> list[Envelope]:
         """The pool has ended for good: everything that was still to be handled."""
-        places = chain.from_iterable(line.clear() for line in self._all_lines())
-        return super().drain() + [place.enter() for place in places]
+        if self.keeper is not None:
+            self.keeper.leave()
+        return super().drain() + [place.enter() for line in self._all_lines() for place in line.clear()]
 
     def holds(self, envelope: Envelope) -> bool:
         """Whether that envelope is in: with the pool, or with a worker."""
@@ -312,8 +322,7 @@ class PoolMailbox(Mailbox):
         return sum(place.room is not None for line in self._all_lines() for place in line)
 
     def _queues(self) -> Iterator[list[Envelope]]:
-        yield list(self.queue)
-        yield from (list(worker.queue) for worker in self.workers)
+        yield from (list(mailbox.queue) for mailbox in (self, *self.workers))
         yield [place.envelope for line in self._all_lines() for place in line if place.room is None]
 
     def peek(self, most: int) -> Iterator[Message]:

@@ -1,7 +1,7 @@
 """Child specs: what to start, and what to do when it ends, as values that are checked where they are written."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast
 
 import msgspec
@@ -75,6 +75,17 @@ class ChildSpec(msgspec.Struct, Generic[A], frozen=True):
                 f"expected options among {', '.join(Options.__annotations__)}, got {', '.join(sorted(unknown))}"
             )
         return msgspec.structs.replace(self, **changes)
+
+    def members(self, above: str = "") -> Iterator[tuple[str, type[Any], Any]]:
+        """The paths, classes and mailboxes of all actors that it would start; a pool counts as its workers' class."""
+        path = f"{above}/{self.id}"
+        if self.serves is not None:
+            yield path, self.serves, self.serves.mailbox
+            return
+        yield path, self.actor, self.mailbox if self.mailbox is not None else self.actor.mailbox  # type: ignore[attr-defined]
+        for given in self.args:
+            for child in getattr(given, "children", ()):
+                yield from child.members(path)
 
     def blueprint(self) -> Blueprint:
         """What the runtime needs to make it."""

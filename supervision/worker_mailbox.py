@@ -7,11 +7,13 @@ from typing import Any, Protocol
 import msgspec
 
 from upright.actors.cycles import refuse_cycle
+from upright.actors.durable import PLAINLY, Delivered, Keeper
 from upright.actors.envelope import Envelope, Own, Question
 from upright.actors.errors import ActorError, ActorRestarting, AskCycle
 from upright.actors.handlers import Handler
 from upright.actors.line import Line, Place
 from upright.actors.mailbox import Mailbox
+from upright.actors.seat import Seat
 
 DOWN, FULL, NEVER = 1e9, 1e12, 1e15
 """Added to the load of a worker that is not up, one that has no room, and one that must not get this message."""
@@ -19,6 +21,8 @@ DOWN, FULL, NEVER = 1e9, 1e12, 1e15
 
 class Home(Protocol):
     """What a worker's mailbox needs of that of its pool."""
+
+    keeper: Keeper | None
 
     @property
     def anybodys(self) -> Line: ...
@@ -34,6 +38,7 @@ class WorkerMailboxSpec(msgspec.Struct, frozen=True):
     pool: Home
     limit: int
     full: str
+    seat: type[Seat] = Seat
 
     def open(self, owner: Any) -> "WorkerMailbox":
         """The mailbox of one worker."""
@@ -43,11 +48,13 @@ class WorkerMailboxSpec(msgspec.Struct, frozen=True):
 class WorkerMailbox(Mailbox):
     """Holds what waits for one worker. When it has room it takes the first of those who wait for it, or for any."""
 
-    __slots__ = ("_asleep", "line", "owner", "pool")
+    __slots__ = ("_asleep", "keeper", "line", "owner", "pool", "seat")
     owner: Any
 
     def __init__(self, owner: Any, spec: WorkerMailboxSpec) -> None:
         self.pool, self.line = spec.pool, spec.pool.line_of(owner.blueprint.name)
+        self.seat = spec.seat
+        self.keeper: Keeper | None = spec.pool.keeper  # a durable one stores what is sent to one worker for all of them
         super().__init__(owner, spec.limit, spec.full, plain=False)
 
     @property
@@ -133,6 +140,8 @@ class WorkerMailbox(Mailbox):
 
     def put_nowait(self, envelope: Envelope) -> bool:
         """Take the envelope if there is room, or if a policy makes room. Whoever waits in line found none."""
+        if self.keeper is not None and not isinstance(envelope, Delivered | Own):
+            return False
         if len(self.queue) < self.limit:
             self.post(envelope)
             return True
@@ -143,8 +152,10 @@ class WorkerMailbox(Mailbox):
             return True
         return self.full == "drop_old" and super().put_nowait(envelope)
 
-    def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
+    def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[Any]:
         """Wait for room here, not at another worker."""
+        if self.keeper is not None and not isinstance(envelope, Delivered):
+            return asyncio.ensure_future(self.keeper.tell(envelope, PLAINLY))
         return self.line.join(self.owner.path, envelope, timeout)
 
     def release(self) -> None:

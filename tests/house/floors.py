@@ -15,7 +15,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "operations": frozenset({"actors", "actors.testing", "supervision", "persistence"}),
 }
 # Rooms of `supervision` without a loop: all that `persistence` may know of it.
-PURE_SUPERVISION: frozenset[str] = frozenset()
+PURE_SUPERVISION = frozenset({"backoff", "checks", "parking", "retry", "spec"})
 
 
 def floor_of(module: str) -> str | None:

@@ -29,7 +29,10 @@ def face(room: Room) -> Iterator[str]:
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 pass
-            case ast.ImportFrom(module=str(), level=1, names=aliases):
+            case (
+                ast.ImportFrom(module=str(), level=1, names=aliases)
+                | ast.ImportFrom(module="upright.supervision.retry", level=0, names=aliases)  # the floor below's value
+            ):
                 handed |= {alias.asname or alias.name for alias in aliases}
             case (
                 ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=names) | ast.Tuple(elts=names))

@@ -1,0 +1,67 @@
+"""Durable mailboxes: at least once, retries, idempotency keys, delays, quarantine; state that is saved with the ack."""
+
+from .codec import Undecodable, Unencodable, handler, local
+from .durable import Durable
+from .errors import (
+    AddressTaken,
+    NoStore,
+    NotStaged,
+    OutcomeUnknown,
+    StoreCorrupt,
+    StoreError,
+    StoreTooNew,
+    StoreUnavailable,
+)
+from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining, StoreFailing
+from .hand import InHand
+from .memory import Memory
+from .outbox import NoTransaction, Outbox
+from .quarantine import Quarantine
+from .records import Failure
+from .reports import REASONS, Counts, Letter, StoryEvent
+from .sqlite import Sqlite
+from .store import Store
+
+# isort: split
+# Last: `quarantine` is also the name of a room, and whoever is imported later wins.
+from upright.supervision.retry import Retry, RetryAfter, discard, quarantine, retry, retry_after
+
+__all__ = [
+    "REASONS",
+    "AddressTaken",
+    "Counts",
+    "DeliveryFailed",
+    "DeliveryLost",
+    "Durable",
+    "Failure",
+    "InHand",
+    "Letter",
+    "MailboxOpened",
+    "MailboxParked",
+    "Memory",
+    "NoStore",
+    "NoTransaction",
+    "NotStaged",
+    "Outbox",
+    "OutcomeUnknown",
+    "Quarantine",
+    "Quarantining",
+    "Retry",
+    "RetryAfter",
+    "Sqlite",
+    "Store",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFailing",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "StoryEvent",
+    "Undecodable",
+    "Unencodable",
+    "discard",
+    "handler",
+    "local",
+    "quarantine",
+    "retry",
+    "retry_after",
+]

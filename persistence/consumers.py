@@ -1,0 +1,165 @@
+"""The mailboxes that take from a store, and where there may be something for them to claim."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from .errors import AddressTaken
+from .records import Batch, Delivery, Order, Want, Written
+
+
+class Consumer(Protocol):
+    """A mailbox that takes what the store has for its address."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def order(self) -> Order: ...
+    def room(self) -> int:
+        """How many more deliveries it would take now."""
+        ...
+
+    def take(self, deliveries: list[Delivery]) -> None:
+        """They are claimed for it, in order."""
+        ...
+
+    def gained(self) -> None:
+        """It has the address from now on; another session may have written the state until now."""
+        ...
+
+    def depth_is(self, depth: int) -> None:
+        """How many unfinished messages the store has for it."""
+        ...
+
+
+class Consumers:
+    """Knows who takes, who may get something, and when to look again.
+
+    `now`: the time on the store's clock. `rouse`: called when there is something to look for.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, now: Callable[[], float], rouse: Callable[[], None]
+    ) -> None:  # fmt: skip
+        self._loop, self._now, self._rouse = loop, now, rouse
+        self._known: dict[str, Consumer] = {}
+        self._hungry: dict[str, None] = {}
+        self._more: set[str] = set()  # addresses for which the store may have more than there was room for
+        self._left: dict[str, None] = {}
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._closing = False
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is somewhere to look, or an address to give up."""
+        return bool(self._hungry or self._left)
+
+    def close(self) -> None:
+        """Look nowhere at a later time."""
+        self._closing = True
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def attach(self, consumer: Consumer) -> None:
+        """From now on this mailbox gets what comes for its address. Raises `AddressTaken`."""
+        if self._known.get(consumer.address, consumer) is not consumer:
+            raise AddressTaken(f"{consumer.address!r} is the address of another actor of this system")
+        self._known[consumer.address] = consumer
+        self._left.pop(consumer.address, None)
+        self.stir(consumer.address)
+
+    def detach(self, consumer: Consumer) -> None:
+        """It takes nothing more."""
+        if self._known.get(consumer.address) is consumer:
+            del self._known[consumer.address]
+            self._hungry.pop(consumer.address, None)
+            if consumer.order == "strict":  # which other sessions cannot have as long as this one has it
+                self._left[consumer.address] = None
+                self._rouse()
+            for key in [key for key in self._timers if key[0] == consumer.address]:
+                self._timers.pop(key).cancel()
+
+    def stir(self, address: str | None) -> None:
+        """There may be something to claim for that address; None: for any."""
+        for name in self._known if address is None else (address,):
+            if name in self._known:
+                self._hungry[name] = None
+        if self._hungry:
+            self._rouse()
+
+    def stir_at(self, address: str, due: float, why: str = "due") -> None:
+        """From then on, on the store's clock, there may be something to claim for that address."""
+        timer = self._timers.pop((address, why), None)
+        if timer is not None:
+            timer.cancel()
+        if address in self._known and not self._closing:
+            # The clock of the store may be set, the loop's is not: look again every now and then.
+            wait = min(max(due - self._now(), 0.0), 60.0)
+            self._timers[address, why] = self._loop.call_later(wait, self.stir, address)
+
+    def has_room(self, address: str) -> None:
+        """That mailbox has room again: look there, if something may be left."""
+        if address in self._more:
+            self._more.discard(address)
+            self.stir(address)
+
+    def join(self, batch: Batch) -> None:
+        """Claim with this batch what may be claimed: where something may wait, or comes with it, and there is room."""
+        hungry, self._hungry = self._hungry, {}
+        wants: dict[str, Want] = {}
+        for address in hungry:
+            self._want(address, wants)
+        for message in batch.puts:
+            if message.address not in wants:
+                self._want(message.address, wants)
+        for step in batch.steps:
+            for message in step.outgoing:
+                self._want(message.address, wants)
+            if step.outcome in ("retry", "release"):
+                self._want(step.delivery.address, wants)
+        batch.wants = list(wants.values())
+
+    def leave(self, batch: Batch) -> None:
+        """Give up with this batch what nobody takes here any more."""
+        batch.left, self._left = list(self._left), {}
+
+    def undo(self, batch: Batch) -> None:
+        """Nothing of that batch was written."""
+        self._hungry = {want.address: None for want in batch.wants} | self._hungry
+        self._left = {name: None for name in batch.left if name not in self._known} | self._left
+
+    def _want(self, address: str, wants: dict[str, Want]) -> None:
+        consumer = self._known.get(address)
+        if consumer is None or address in wants:
+            return
+        room = consumer.room()
+        if room > 0:
+            wants[address] = Want(address, consumer.order, room)
+        else:
+            self._more.add(address)
+
+    def take(self, batch: Batch, written: Written) -> list[Delivery]:
+        """Hand out what was claimed; what was claimed for one that was detached meanwhile is the result."""
+        known = self._known
+        for address, depth in written.depths.items():
+            if address in known:
+                known[address].depth_is(depth)
+        for address, due in written.next_due.items():
+            self.stir_at(address, due)
+        for address in written.gained:
+            if address in known:
+                known[address].gained()
+        claimed: dict[str, list[Delivery]] = {}
+        for delivery in written.deliveries:
+            claimed.setdefault(delivery.address, []).append(delivery)
+        for want in batch.wants:
+            if len(claimed.get(want.address, ())) >= want.room:
+                self._more.add(want.address)
+        nobodys: list[Delivery] = []
+        for address, deliveries in claimed.items():
+            consumer = known.get(address)
+            if consumer is not None:
+                consumer.take(deliveries)
+            else:
+                nobodys += deliveries
+        return nobodys

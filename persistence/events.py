@@ -1,0 +1,62 @@
+"""What happens in this wing, for the event bus of the system; see `upright.actors.events`."""
+
+from typing import ClassVar
+
+from upright.actors.events import Event
+
+
+class DeliveryFailed(Event, frozen=True):
+    """The handler of a durable message raised. What follows is the policy's to say."""
+
+    name: ClassVar[str] = "delivery.failed"
+    level: ClassVar[int] = 30
+    address: str
+    message: int
+    attempt: int
+    error: str
+
+
+class DeliveryLost(Event, frozen=True):
+    """The outcome of a delivery was refused: its claim had ended (`lost`), or another state was there (`conflict`)."""
+
+    name: ClassVar[str] = "delivery.lost"
+    level: ClassVar[int] = 40
+    address: str
+    message: int
+    attempt: int
+    verdict: str
+
+
+class Quarantining(Event, frozen=True):
+    """A durable message goes to quarantine. `reason`: a code from `upright.persistence.REASONS`."""
+
+    name: ClassVar[str] = "message.quarantined"
+    level: ClassVar[int] = 40
+    address: str
+    message: int
+    reason: str
+
+
+class MailboxParked(Event, frozen=True):
+    """Ten different messages in a row have failed: nothing more is handled for `pause_s` seconds, then one is tried."""
+
+    name: ClassVar[str] = "mailbox.parked"
+    level: ClassVar[int] = 40
+    address: str
+    pause_s: float
+
+
+class MailboxOpened(Event, frozen=True):
+    """The message that was tried after a park succeeded: all of them are handled again."""
+
+    name: ClassVar[str] = "mailbox.opened"
+    level: ClassVar[int] = 20
+    address: str
+
+
+class StoreFailing(Event, frozen=True):
+    """The store did not take what was to be written; it is tried again."""
+
+    name: ClassVar[str] = "store.failing"
+    level: ClassVar[int] = 40
+    error: str

@@ -1,0 +1,335 @@
+"""What stands between the store and one durable mailbox: takes what was claimed, hands out what was decided."""
+
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+from upright.actors.envelope import Envelope
+from upright.actors.events import Event
+from upright.actors.exits import Failed
+from upright.actors.handlers import Handler
+from upright.supervision.parking import Parking
+from upright.supervision.retry import Again, Discarded, Quarantined, after_crash, after_interrupt, decide
+from upright.supervision.retry import Failed as FailedAttempt
+
+from .codec import HandlerCodec, StateCodec, Undecodable
+from .door import Door
+from .durable_state import DurableState
+from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining
+from .hand import Hand, Handed, run_in_hand
+from .lanes import Lanes
+from .records import Delivery, Failure, Step, Verdict
+from .replies import no_reply
+from .solitude import Solitude
+
+UNREADABLE_FOR = 600.0
+"""Seconds for which a message that cannot be read is deferred: in a rolling deploy, old workers meet new messages."""
+UNREADABLE_PAUSE = 30.0
+"""Seconds between two tries to read it."""
+
+
+class Front(Door):
+    """The durable side of the mailbox of `owner`, which runs handlers of `actor`."""
+
+    def __init__(self, store: Any, spec: Any, owner: Any, actor: type[Any], mailbox: Any) -> None:
+        super().__init__(store, spec, actor, owner.runtime, owner.path)
+        self.owner, self.mailbox = owner, mailbox
+        self.attempt_timeout: float = spec.retry.attempt_timeout
+        codec: StateCodec[Any] | None = actor.__state__
+        self.state = None
+        if codec is not None:
+            self.state = DurableState(store, self.address, codec, actor.__state_kind__, self.runtime)
+        self._hands: dict[int, Hand] = {}  # by token: of one message there may be two, when the first claim was lost
+        self._rng = random.Random()
+        self._attached = self._counted = False
+        self._window: int = spec.window
+        self.begin: Callable[[int, int, float], int] = store.begin
+        self.end: Callable[[int], None] = store.end
+        self.now: Callable[[], float] = store.now
+        self._handlers: dict[str, Handler] = {}
+        self._lanes = Lanes(self.order)
+        self._holding: set[str | None] = set()
+        self._parking = Parking()
+        self.solitude: Solitude = store.solitude
+        self.routed = False
+
+    def room(self) -> int:
+        """How many more deliveries it would take now."""
+        if not self._attached:
+            return 0
+        most = self._parking.may_claim(self.runtime.loop.time()) if self._parking.is_parked else None
+        if most is not None:
+            return most if not self._hands else 0
+        return max(0, self.window - len(self._hands))
+
+    @property
+    def window(self) -> int:
+        """How many may be claimed at a time: in a pool, enough for each worker to have a next one."""
+        return self._window if not self.routed else min(self._window, 2 * self.mailbox.size)
+
+    def gained(self) -> None:
+        """Others may have had the address until now: read the state before the next message, and let go of what was
+        claimed before and not begun.
+        """
+        if self.state is not None:
+            self.state.is_stale = True
+        self._let_go_of_those_behind(None)
+
+    def take(self, deliveries: list[Delivery]) -> None:
+        """They are claimed: have them handled in their turn."""
+        now, parking, ready = self.now(), self._parking, list[Handed]()
+        for delivery in deliveries:
+            if self._holding and self._lanes.lane_of(delivery) in self._holding:
+                self._give_back(delivery)  # it was claimed before the one in front of it had to wait for its retry
+                continue
+            envelope = self._read(delivery, now)
+            if envelope is None:
+                continue
+            if parking.is_parked:
+                parking.claimed(str(delivery.id), self.runtime.loop.time())
+            self._hands[delivery.token] = envelope.work
+            if not self.routed:
+                ready.append(envelope)
+            elif self._lanes.enter(envelope):
+                self._pass_in(envelope)
+        if ready:
+            self.mailbox.take_in(ready)
+
+    def _pass_in(self, envelope: Handed) -> None:
+        if not self.mailbox.put_nowait(envelope):
+            self.mailbox.line_up(envelope, None)  # in a pool, until a worker has room
+
+    def _out(self, delivery: Delivery) -> None:
+        """It is not in hand here any more: the next one of its lane may go on."""
+        if self._hands.pop(delivery.token, None) is not None and self.routed:
+            follower = self._lanes.leave(delivery)
+            if follower is not None:
+                self._pass_in(follower)
+
+    def _read(self, delivery: Delivery, now: float) -> Handed | None:
+        """The envelope of a delivery, if it is to be handled and can be read."""
+        policy = self.spec.retry
+        if delivery.expires < now:
+            self._put_aside(delivery, "expired", None)
+            return None
+        if delivery.crashes:
+            verdict = after_crash(
+                policy, attempt=delivery.attempt - 1, crashes=delivery.crashes, stored_at=delivery.accepted, now=now
+            )
+            if isinstance(verdict, Quarantined):
+                self._put_aside(delivery, verdict.reason, None)
+                return None
+        codec = self._codec.handlers.get(delivery.handler)
+        if codec is None:
+            self._unreadable(delivery, "unknown_handler", f"{self.actor.__name__} has no handler {delivery.handler}")
+            return None
+        try:
+            args, kwargs = codec.decode(delivery.body, self.runtime.locate)
+        except Undecodable as error:
+            self._unreadable(delivery, "undecodable", str(error))
+            return None
+        hand = Hand(self, delivery, codec, args, kwargs)
+        handler = self._handlers.get(codec.method) or self._handler(codec)
+        return Handed(handler, (hand,), None, None, work=hand)
+
+    def _handler(self, codec: HandlerCodec) -> Handler:
+        limit = getattr(codec.function, "__concurrent__", 0)
+        found = self._handlers[codec.method] = Handler(codec.method, run_in_hand, limit, self.routed)
+        return found
+
+    def _unreadable(self, delivery: Delivery, reason: str, why: str) -> None:
+        now = self.now()
+        if now - delivery.accepted > UNREADABLE_FOR:
+            failure = Failure(delivery.attempt - 1, now, now, why)
+            self._put_aside(delivery, reason, failure)
+        else:
+            step = Step(
+                delivery, "retry", delivery.attempt - 1, at=now + UNREADABLE_PAUSE, holds=self.order != "free",
+                reason=reason,
+            )  # fmt: skip
+            self.store.settle(step, _unheard)
+
+    def _put_aside(self, delivery: Delivery, reason: str, failure: Failure | None) -> None:
+        reply = no_reply(reason, None) if delivery.asked or delivery.once else None
+        step = Step(delivery, "quarantine", delivery.attempt - 1, reason=reason, failure=failure, reply=reply)
+        self._tell(Quarantining(self.path, self.address, delivery.id, reason))
+        self.store.settle(step, functools.partial(self._told, step))
+
+    def _told(self, step: Step, verdict: Verdict) -> None:
+        """Whoever asked hears that there will be no answer."""
+        if verdict == "ok" and step.reply is not None:
+            self.store.replied(step.delivery.id, step.reply)
+
+    def expired(self, hand: Hand) -> None:
+        """Its time was up before its turn came."""
+        self._out(hand.record)
+        self._put_aside(hand.record, "expired", None)
+
+    def depth_is(self, depth: int) -> None:
+        """How many unfinished messages there are, in memory or not."""
+        super().depth_is(depth)
+        if bool(depth) != self._counted:
+            self._counted = bool(depth)
+            self.runtime.activity.add(1 if depth else -1)
+
+    async def restore(self, instance: Any) -> None:
+        """Give a new instance its state, and let messages come."""
+        if self.state is not None:
+            await self.state.load(instance)
+        if not self._attached:
+            self._attached = True
+            self.store.attach(self)
+
+    def leave(self) -> None:
+        """The actor has ended for good: what was claimed for it goes back."""
+        if self._attached:
+            self._attached = False
+            self.store.detach(self)
+        hands, self._hands = self._hands, {}
+        for hand in hands.values():
+            if not hand.started:
+                self._give_back(hand.record)
+        if self._counted:
+            self._counted = False
+            self.runtime.activity.add(-1)
+        for room in self._rooms:
+            if not room.done():
+                room.set_result(None)
+
+    def give_back(self, hand: Hand) -> None:
+        """Nobody will handle it here: the store hands it out again."""
+        if hand.record.token in self._hands:
+            self._out(hand.record)
+            if not hand.started:
+                self._give_back(hand.record)
+            else:
+                self.interrupted(hand)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        self.store.settle(Step(delivery, "release", delivery.attempt - 1), _unheard)
+
+    def settle(self, hand: Hand, step: Step) -> None:
+        """Have the outcome of a delivery written."""
+        self._out(hand.record)
+        self.runtime.activity.count += 1
+        self.store.settle(step, functools.partial(self._settled, hand, step))
+        if self._attached and len(self._hands) * 2 <= self.window:
+            self.store.has_room(self.address)
+
+    def _settled(self, hand: Hand, step: Step, verdict: Verdict) -> None:
+        hand.settled(verdict)
+        if step.holds:
+            self._holding.discard(self._lanes.lane_of(hand.record))
+        if step.outcome != "ack":
+            self._parking.released(str(hand.record.id))
+        elif self._parking.is_spotless:
+            pass
+        elif self._parking.succeeded(str(hand.record.id), self.runtime.loop.time()) is not None:
+            self._tell(MailboxOpened(self.path, self.address))
+            self.store.stir(self.address)
+        if verdict == "ok":
+            if step.reply is not None:
+                self.store.replied(hand.record.id, step.reply)
+        else:
+            self._tell(DeliveryLost(self.path, self.address, hand.record.id, hand.record.attempt, verdict))
+            if verdict == "conflict":
+                self._give_back(hand.record)
+            if hand.host is not None and not hand.host.detached:
+                hand.host.leave(Failed(RuntimeError(f"the outcome of message {hand.record.id} was refused: {verdict}")))
+        self.runtime.activity.add(-1)
+
+    def failed(self, hand: Hand, error: BaseException, failure: Failure) -> None:
+        """The handler raised: decide what becomes of the message."""
+        record, now = hand.record, self.now()
+        raised = FailedAttempt(error, record.attempt, record.accepted, record.delay)
+        verdict = decide(self.spec.retry, raised, now, self._rng)
+        if not isinstance(verdict, Discarded) and not (isinstance(verdict, Quarantined) and verdict.ruled):
+            verdict = self._park_or(verdict, record, now)
+        self._tell(DeliveryFailed(self.path, self.address, record.id, record.attempt, failure.error))
+        lane = self._lanes.lane_of(record)
+        match verdict:
+            case Again(at, delay, used):
+                step = Step(
+                    record, "retry", used, at=at, delay=delay, holds=lane is not None, started=hand.started,
+                    failure=failure,
+                )  # fmt: skip
+                if lane is not None:
+                    self._holding.add(lane)
+                    self._let_go_of_those_behind(lane)
+            case Quarantined(reason):
+                reply = no_reply(reason, error) if record.asked or record.once else None
+                step = Step(
+                    record, "quarantine", record.attempt, started=hand.started, reason=reason, failure=failure,
+                    reply=reply,
+                )  # fmt: skip
+                self._tell(Quarantining(self.path, self.address, record.id, reason))
+            case Discarded():
+                reply = no_reply("discarded", error) if record.asked or record.once else None
+                step = Step(record, "discard", record.attempt, started=hand.started, failure=failure, reply=reply)
+        self.settle(hand, step)
+
+    def _park_or(self, verdict: Again | Quarantined, record: Delivery, now: float) -> Again | Quarantined:
+        """What follows, unless so many have failed that the fault is not theirs: then all of them wait."""
+        clock = self.runtime.loop.time()
+        parked = self._parking.failed(str(record.id), clock, self._rng)
+        if parked is None:
+            return verdict
+        pause = max(parked.until - clock, 0.0)
+        if parked.begins:
+            self._tell(MailboxParked(self.path, self.address, pause))
+            self._let_go_of_those_behind(None)
+        victims = [int(id) for id in parked.give_back]
+        self.store.pardon([id for id in victims if id != record.id])
+        self.store.stir_at(self.address, now + pause)
+        if record.id in victims:
+            return Again(now + pause, record.delay, record.attempt - 1)
+        return verdict
+
+    def _let_go_of_those_behind(self, lane: str | None) -> None:
+        """They go back to the store, which hands them out in their turn. None: whatever was not begun."""
+
+        def chosen(one: Envelope) -> bool:
+            return isinstance(one, Handed) and lane in (None, self._lanes.lane_of(one.work.record))
+
+        places: Any = (self.mailbox, *self.mailbox.workers) if self.routed else (self.mailbox,)
+        behind = self._lanes.clear(lane)
+        waiting: list[Handed] = [one for place in places for one in place.take_out(chosen)]
+        for envelope in waiting:
+            self._out(envelope.work.record)
+            self._give_back(envelope.work.record)
+        for envelope in behind:
+            self._hands.pop(envelope.work.record.token, None)
+            self._give_back(envelope.work.record)
+
+    def interrupted(self, hand: Hand) -> None:
+        """Our own shutdown cut the handler off."""
+        record = hand.record
+        interrupts = record.interrupts + 1
+        verdict = after_interrupt(
+            self.spec.retry, attempt=record.attempt, interrupts=interrupts, stored_at=record.accepted,
+            now=self.now(),
+        )  # fmt: skip
+        used = verdict.used if isinstance(verdict, Again) else record.attempt
+        step = Step(record, "release", used, started=hand.started, interrupts=interrupts)
+        if isinstance(verdict, Quarantined):
+            step = Step(record, "quarantine", used, started=hand.started, reason=verdict.reason)
+        self.settle(hand, step)
+
+    async def extend(self, hand: Hand, progress: bytes) -> bool:
+        """Tell the store how far a handler got."""
+        held: bool = await self.store.extend(hand.record.id, hand.record.token, progress)
+        return held
+
+    def key_of(self, delivery: Delivery) -> str:
+        """Its idempotency key."""
+        key: str = self.store.key_of(delivery.id)
+        return key
+
+    def _tell(self, event: Event) -> None:
+        if self.runtime.bus.wants(type(event)):
+            self.runtime.bus.emit(event)
+
+
+def _unheard(_: Verdict) -> None:
+    """Nobody wants to know."""

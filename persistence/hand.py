@@ -1,0 +1,277 @@
+"""A delivery in hand: what happens from the handler's first line to the commit, and how it may end.
+
+What the handler tells durable actors is staged here and stored with the ack, in one commit with the new state; what it
+tells actors in memory is sent after that commit. If it does not come to that, none of it ever was.
+"""
+
+import asyncio
+import hashlib
+import math
+import traceback
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from upright.actors.durable import Delivered, Renew
+from upright.actors.envelope import Envelope
+from upright.actors.errors import ActorError, Detached, Refuse
+from upright.actors.exits import Crashed
+from upright.actors.message import Message, told
+from upright.actors.seat import seat_now
+
+from . import crash_points
+from .codec import HandlerCodec
+from .crash_points import Point
+from .durable_state import DurableState
+from .records import Delivery, Failure, Outgoing, Step, Verdict
+from .replies import refused, replied
+from .solitude import Solitude
+
+FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+class InHand(msgspec.Struct, frozen=True):
+    """What a handler may know of the durable message in hand, as `self.ctx.delivery`.
+
+    `id`: the message's, for `store.story`. `attempt`: from 1. `idempotency_key`: the same at every attempt and no other
+    message's, to be handed to a third party. `stored`: when it was accepted, seconds since the epoch. `progress`: what
+    the attempt before told with `heartbeat`. `crashes`: how many attempts in a row a process has died in.
+    """
+
+    id: int
+    attempt: int
+    idempotency_key: str
+    stored: float
+    progress: Any = None
+    crashes: int = 0
+
+
+class Front(Protocol):
+    """What a delivery needs of the mailbox that it came through."""
+
+    address: str
+    attempt_timeout: float
+    solitude: Solitude
+    state: DurableState | None
+
+    def key_of(self, delivery: Delivery) -> str: ...
+
+    begin: Callable[[int, int, float], int]
+    now: Callable[[], float]
+    end: Callable[[int], None]
+
+    def settle(self, hand: "Hand", step: Step) -> None: ...
+    def failed(self, hand: "Hand", error: BaseException, failure: Failure) -> None: ...
+    def give_back(self, hand: "Hand") -> None: ...
+    def interrupted(self, hand: "Hand") -> None: ...
+    def expired(self, hand: "Hand") -> None: ...
+    async def extend(self, hand: "Hand", progress: bytes) -> bool: ...
+
+
+class Hand:
+    """One delivery and what it brought so far."""
+
+    __slots__ = (
+        "_asks",
+        "_later",
+        "args",
+        "codec",
+        "front",
+        "host",
+        "instance",
+        "kwargs",
+        "record",
+        "slot",
+        "staged",
+        "started",
+    )
+
+    def __init__(
+        self, front: Front, record: Delivery, codec: HandlerCodec, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ) -> None:
+        self.front, self.record, self.codec, self.args, self.kwargs = front, record, codec, args, kwargs
+        # Most send nothing: a list is made when it is needed.
+        self.staged: list[Outgoing] | tuple[()] = ()
+        self._later: list[tuple[Any, Envelope]] | tuple[()] = ()
+        self._asks: Counter[str] | None = None
+        self.instance: Any = None
+        self.host: Any = None  # the incarnation in which it is in hand
+        self.slot = -1
+        self.started = 0.0
+
+    @property
+    def delivery(self) -> InHand:
+        """What its handler may know of it."""
+        record = self.record
+        progress = msgspec.msgpack.decode(record.progress) if record.progress is not None else None
+        key = self.front.key_of(record)
+        return InHand(record.id, record.attempt, key, record.stored, progress, record.crashes)
+
+    async def run(self, instance: Any) -> None:
+        """Run the handler and have its outcome written. Raises `Renew` if it failed."""
+        front, limit = self.front, self.front.attempt_timeout
+        now = front.now()
+        if self.record.expires < now:
+            front.expired(self)
+            return
+        solitude, alone = front.solitude, bool(self.record.crashes)
+        if alone or solitude.is_wanted:
+            alone = await solitude.enter(front.address, alone)
+            now = front.now()
+        else:
+            solitude.running += 1  # as `enter` does, without the call
+        seat = seat_now()
+        self.host = seat.host if seat is not None else None
+        self.instance, self.started = instance, now
+        if crash_points.on:
+            crash_points.at(Point.STARTING)
+        self.slot = front.begin(self.record.id, self.record.attempt, self.started)
+        if crash_points.on:
+            crash_points.at(Point.STARTED)
+        kind: type[Any] = instance.__class__
+        function = getattr(kind, self.codec.method)
+        try:
+            if front.state is not None and front.state.is_stale:
+                await front.state.load(instance)
+            if limit == math.inf:
+                result = await function(instance, *self.args, **(self.kwargs or {}))
+            else:
+                async with asyncio.timeout(limit):
+                    result = await function(instance, *self.args, **(self.kwargs or {}))
+            if crash_points.on:
+                crash_points.at(Point.HANDLED)
+            step = self._done(result)
+        except BaseException as error:
+            self._went_wrong(error)
+        else:
+            front.settle(self, step)
+            if crash_points.on:
+                crash_points.at(Point.DECIDED)
+        finally:
+            solitude.leave(alone)
+
+    def _done(self, result: Any) -> Step:
+        record = self.record
+        # Of one with an idempotency key too: whoever sends it a second time may ask.
+        reply = replied(self.codec.encode_result(result)) if record.asked or record.once else None
+        state = self.front.state.write(self.instance) if self.front.state is not None else None
+        return Step(
+            record, "ack", record.attempt, started=self.started, reply=reply, state=state, outgoing=tuple(self.staged)
+        )
+
+    def _went_wrong(self, error: BaseException) -> None:
+        """Decide what becomes of it; returns if the actor may go on with this instance."""
+        front, record = self.front, self.record
+        self.staged = self._later = ()
+        if isinstance(error, FATAL) or (isinstance(error, asyncio.CancelledError) and self._is_killed()):
+            front.interrupted(self)
+            raise error
+        failure = Failure(
+            record.attempt, self.started, front.now(), storable(told(error)), storable(trace_of(error)),
+            trace=record.trace,
+        )  # fmt: skip
+        if isinstance(error, Refuse):
+            if front.state is not None:
+                front.state.give(self.instance)
+            step = Step(record, "ack", record.attempt, started=self.started, reply=refused(error))
+            if not record.asked:
+                step = msgspec.structs.replace(step, outcome="quarantine", reason="rejected", failure=failure)
+            front.settle(self, step)
+            return
+        front.failed(self, error, failure)
+        raise Renew(error) from error
+
+    def _is_killed(self) -> bool:
+        """Whether the incarnation is being cancelled, and did not merely cancel something itself."""
+        host = self.host
+        return host is None or host.killed or host.detached or isinstance(host.leaving, Crashed)
+
+    def give_back(self) -> None:
+        """It will not be handled here."""
+        self.front.give_back(self)
+
+    def stage(self, messages: Iterable[Outgoing]) -> None:
+        """Store these with the ack, or never."""
+        if isinstance(self.staged, tuple):
+            self.staged = []
+        self.staged.extend(messages)
+
+    def id_of(self, message: Outgoing) -> str:
+        """The idempotency key of an ask in this delivery: the same at each attempt for the same question."""
+        said = f"{message.address} {message.handler} ".encode() + message.body
+        content = hashlib.blake2b(said, digest_size=8).hexdigest()
+        if self._asks is None:
+            self._asks = Counter()
+        self._asks[content] += 1
+        return f"ask:{self.record.id}:{content}:{self._asks[content]}"
+
+    def after_commit(self, recipient: Any, envelope: Envelope) -> None:
+        """Send this to an actor in memory when the ack is committed, or never."""
+        if isinstance(self._later, tuple):
+            self._later = []
+        self._later.append((recipient, envelope))
+
+    async def heartbeat(self, progress: object) -> None:
+        """Tell how far the handler got. Raises `Detached` if the message is somebody else's by now."""
+        if not await self.front.extend(self, msgspec.msgpack.encode(progress)):
+            raise Detached(f"the claim of message {self.record.id} for {self.record.address} has ended")
+
+    def settled(self, verdict: Verdict) -> None:
+        """It is known whether its outcome was written; until then a crash would use the attempt up."""
+        if crash_points.on:
+            crash_points.at(Point.KNOWN)
+        slot, self.slot = self.slot, -1
+        if slot >= 0:
+            self.front.end(slot)
+        if crash_points.on:
+            crash_points.at(Point.ENDED)
+        later, self._later = self._later, ()
+        if verdict == "ok":
+            for recipient, envelope in later:
+                send(recipient, envelope)
+
+    def message(self) -> Message:
+        """What was said."""
+        return Message(self.codec.method, self.args, self.kwargs or {}, self.record.asked)
+
+
+class Handed(Delivered, eq=False):
+    """The envelope of a delivery."""
+
+    def message(self) -> Message:
+        """What was said, as a value that may be kept."""
+        said: Message = self.work.message()
+        return said
+
+
+def run_in_hand(instance: Any, hand: Hand) -> Coroutine[Any, Any, None]:
+    """The function of every delivery's handler."""
+    return hand.run(instance)
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback, without local variables and without the frames of the runtime itself."""
+    trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
+
+
+def storable(text: str) -> str:
+    """The text without what no encoding has: names of files, say, that were no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def send(recipient: Any, envelope: Envelope) -> None:
+    """Send to an actor in memory what was held back until a commit; nobody waits for that, but it is not lost."""
+    mailbox = recipient.mailbox
+    try:
+        if recipient.gone:
+            recipient.dropped(envelope, "no_actor")
+        elif not mailbox.put_nowait(envelope):
+            if mailbox.full == "wait":
+                mailbox.line_up(envelope, None)
+            else:
+                recipient.dropped(envelope, "dropped_new")
+    except ActorError as error:  # it cannot be routed, say
+        recipient.dropped(envelope, "rejected", error)

@@ -1,0 +1,240 @@
+"""Group commit: what a turn of the loop brings is written in one go, and everybody is answered together.
+
+While a batch is being written, the next one gathers. So the disk is never asked more often than it can answer, and the
+more there is to do the more is done at once.
+
+What a failed write means: new messages were not accepted, and their senders hear of it. Steps are different: their
+handlers have run. They are written again, first in the next batch, until they are in or their claims have ended.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from upright.actors.durable import Receipt
+from upright.actors.message import told
+
+from . import crash_points
+from .consumers import Consumers
+from .crash_points import Point
+from .errors import OutcomeUnknown, StoreError, StoreUnavailable
+from .port import Engine, Stirred
+from .records import Batch, Outgoing, Step, Verdict, Written
+
+PAUSE = 0.05
+"""Seconds before a write that failed is tried again; doubles up to `LONGEST_PAUSE`."""
+LONGEST_PAUSE = 5.0
+GROUP = 1_000
+"""Messages and steps in one batch, at most: a batch holds up the loop."""
+
+
+Settled = Callable[[Verdict], None]
+
+
+class Journal:
+    """Gathers what is to be written, and has the engine write it."""
+
+    def __init__(
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, failed: Callable[[StoreError], None], stirred: Stirred
+    ) -> None:
+        self._engine, self._loop, self._failed, self._stirred = engine, loop, failed, stirred
+        self._puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]] = []
+        self._under_way: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]] = []
+        self._steps: list[tuple[Step, Settled]] = []
+        self._pardons: list[int] = []
+        self._barriers: list[asyncio.Future[None]] = []
+        self._looks: list[asyncio.Future[None]] = []
+        self.consumers = Consumers(loop, lambda: engine.now(), self._rouse)
+        self._work: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pause = PAUSE
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = self._loop.create_task(self._run(), name="upright journal")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Cancelled by somebody, say: nobody may wait for it."""
+        self._pass_barriers()
+        pass_on(self._looks)
+        puts, self._puts, steps, self._steps = self._puts, [], self._steps, []
+        for _, stored in puts + self._under_way:
+            if not stored.done():
+                stored.set_exception(StoreUnavailable("the store's journal has ended"))
+                stored.exception()
+        for _, settled in steps:
+            settled("lost")
+
+    async def stop(self) -> None:
+        """Write what is left, once, and end."""
+        self._closing = True
+        self.consumers.close()
+        self._rouse()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    def put(self, messages: list[Outgoing]) -> asyncio.Future[list[Receipt]]:
+        """Store new messages; the result comes when they are on disk."""
+        if self._task is None or self._task.done() or self._closing:
+            raise StoreUnavailable("expected an open store: its system is not running")
+        stored: asyncio.Future[list[Receipt]] = self._loop.create_future()
+        self._puts.append((messages, stored))
+        if self._work is not None:
+            self._rouse()
+        return stored
+
+    def settle(self, step: Step, settled: Settled) -> None:
+        """Write what becomes of a delivery, and call `settled` with the verdict."""
+        self._steps.append((step, settled))
+        if self._work is not None:
+            self._rouse()
+
+    def flushed(self) -> asyncio.Future[None]:
+        """Done when all steps that were given before are written, or refused."""
+        barrier: asyncio.Future[None] = self._loop.create_future()
+        self._barriers.append(barrier)
+        self._rouse()
+        return barrier
+
+    def looked(self) -> asyncio.Future[None]:
+        """Done when what is to be looked at now was looked at."""
+        look: asyncio.Future[None] = self._loop.create_future()
+        self._looks.append(look)
+        self._rouse()
+        return look
+
+    def pardon(self, ids: list[int]) -> None:
+        """Have one attempt given back to these messages."""
+        self._pardons += ids
+        self._rouse()
+
+    def _rouse(self) -> None:
+        work, self._work = self._work, None
+        if work is not None and not work.done():
+            work.set_result(None)
+
+    async def _run(self) -> None:
+        while True:
+            if not self._has_work:
+                if self._closing:
+                    return
+                self._work = self._loop.create_future()
+                await self._work  # and by the time that this task goes on, the turn has brought what it brings
+            puts, steps = self._take_puts(), self._take_steps()
+            self._under_way = puts
+            batch = Batch([step for step, _ in steps], [one for messages, _ in puts for one in messages])
+            self.consumers.join(batch)
+            batch.pardons, self._pardons = self._pardons, []
+            if not self._steps:
+                self.consumers.leave(batch)
+            if not self._steps and not steps:
+                self._pass_barriers()
+            looks, self._looks = self._looks, []
+            if not (batch.steps or batch.puts or batch.wants or batch.pardons or batch.left):
+                pass_on(looks)
+                continue
+            try:
+                written = await self._engine.write(batch)
+            except Exception as error:  # whatever it is, nobody may wait for an answer that never comes
+                known = error if isinstance(error, StoreError) else StoreUnavailable(f"the store failed: {told(error)}")
+                pass_on(looks)
+                await self._write_failed(known, batch, puts, steps)
+            else:
+                self._pause = PAUSE
+                self._answer(written, batch, puts, steps)
+                if crash_points.on:
+                    crash_points.at(Point.ANSWERED)
+                pass_on(looks)
+                await asyncio.sleep(0)  # what need not be synced was written without a wait: let others run too
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(
+            self._puts or self._steps or self._pardons or self._barriers or self._looks or self.consumers.has_work
+        )
+
+    def _take_puts(self) -> list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]]:
+        """As many of the waiting puts as fit into a group; those whose sender has gone are left out."""
+        taken, room = 0, GROUP
+        while taken < len(self._puts) and room > 0:
+            room -= len(self._puts[taken][0])
+            taken += 1
+        puts, self._puts = self._puts[:taken], self._puts[taken:]
+        return [put for put in puts if not put[1].done()]
+
+    def _take_steps(self) -> list[tuple[Step, Settled]]:
+        steps, self._steps = self._steps[:GROUP], self._steps[GROUP:]
+        return steps
+
+    def _answer(
+        self, written: Written, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
+        steps: list[tuple[Step, Settled]],
+    ) -> None:  # fmt: skip
+        for (_, settled), verdict in zip(steps, written.verdicts, strict=True):
+            try:
+                settled(verdict)
+            except Exception as error:  # what one of them does must not keep the others from hearing
+                context = {"message": "a delivery was written, but what follows failed", "exception": error}
+                self._loop.call_exception_handler(context)
+        first = 0
+        for messages, stored in puts:
+            last = first + len(messages)
+            if not stored.done():
+                stored.set_result(written.receipts[first:last])
+            first = last
+        for delivery in self.consumers.take(batch, written):  # its mailbox was detached while this was written
+            self.settle(Step(delivery, "release", attempt=delivery.attempt - 1), _unheard)
+
+    def _pass_barriers(self) -> None:
+        barriers, self._barriers = self._barriers, []
+        pass_on(barriers)
+
+    async def _write_failed(
+        self, error: StoreError, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
+        steps: list[tuple[Step, Settled]],
+    ) -> None:  # fmt: skip
+        for _, stored in puts:
+            if not stored.done():
+                stored.set_exception(error)
+                stored.exception()  # marks it as seen: the sender may be gone
+        self._failed(error)
+        if self._closing or isinstance(error, OutcomeUnknown):
+            for _, settled in steps:
+                settled("lost")
+            if not self._closing:
+                await self._reopen()
+        else:
+            self._steps = steps + self._steps
+            self.consumers.undo(batch)
+            self._pardons = batch.pardons + self._pardons
+        if not self._closing:
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    async def _reopen(self) -> None:
+        """A failed sync is never tried again, for the system may have dropped what was to be written. All that this
+        session had claimed is handed out anew, also what it does not know of.
+        """
+        while not self._closing:
+            try:
+                await self._engine.close()
+                await self._engine.open(self._stirred)
+            except Exception as error:
+                self._failed(StoreUnavailable(f"the store could not be opened again: {told(error)}"))
+                await asyncio.sleep(self._pause)
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            else:
+                self._stirred(None)
+                return
+
+
+def pass_on(waiting: Iterable[asyncio.Future[None]]) -> None:
+    """Let those go on who wait."""
+    for one in waiting:
+        if not one.done():
+            one.set_result(None)
+
+
+def _unheard(_: Verdict) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,81 @@
+"""Looking into a store in memory, and acting on it by hand."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from .memory_engine import MemoryEngine
+from .memory_rows import Row
+from .reports import Counts, Filter, Letter, StoryEvent
+
+
+class MemoryDesk:
+    """See `Desk`. What changes something needs a session that is open."""
+
+    def __init__(self, engine: MemoryEngine) -> None:
+        self._engine, self._tables = engine, engine.tables
+
+    async def letters(self, only: Filter) -> AsyncIterator[Letter]:
+        """See `Desk.letters`."""
+        found = [row for row in self._tables.rows.values() if row.state == "quarantined" and _fits(row, only)]
+        for row in found[: only.limit]:
+            yield _letter(row)
+
+    async def redrive(self, ids: Sequence[int]) -> dict[str, int]:
+        """See `Desk.redrive`."""
+        session, moved = self._engine.session, dict[str, int]()
+        for id in ids:
+            address = self._tables.redrive(id, self._engine.now())
+            if address is not None:
+                moved[address] = moved.get(address, 0) + 1
+        self._tables.stir_others(session, moved)
+        return moved
+
+    async def discard(self, ids: Sequence[int]) -> int:
+        """See `Desk.discard`."""
+        return sum(self._drop(id, "discarded") for id in ids)
+
+    async def cancel(self, id: int) -> bool:
+        """See `Desk.cancel`."""
+        return self._drop(id, "cancelled")
+
+    def _drop(self, id: int, name: str) -> bool:
+        session, row = self._engine.session, self._tables.rows.get(id)
+        dropped = self._tables.drop(id, self._engine.now(), name)
+        if dropped and row is not None:  # it may have held up others
+            self._tables.stir_others(session, [row.message.address])
+        return dropped
+
+    async def story(self, id: int) -> list[StoryEvent]:
+        """See `Desk.story`."""
+        row = self._tables.rows.get(id)
+        if row is None:
+            return []
+        story = [StoryEvent("stored", row.stored, trace=row.message.trace), *row.events]
+        if row.state == "claimed":
+            story.append(StoryEvent("claimed", row.claimed, row.attempt + 1, trace=row.message.trace))
+        return story
+
+    async def counts(self) -> dict[str, Counts]:
+        """See `Desk.counts`."""
+        numbers: dict[str, dict[str, int]] = {}
+        for row in self._tables.rows.values():
+            if row.state != "finished":
+                of = numbers.setdefault(row.message.address, {})
+                state = "waiting" if row.state == "delayed" else row.state
+                of[state] = of.get(state, 0) + 1
+        return {address: Counts(**of) for address, of in numbers.items()}
+
+
+def _fits(row: Row, only: Filter) -> bool:
+    if only.address is not None and row.message.address != only.address:
+        return False
+    if only.reason is not None and row.reason != only.reason:
+        return False
+    return only.error is None or bool(row.failures and only.error in row.failures[-1].error)
+
+
+def _letter(row: Row) -> Letter:
+    message = row.message
+    return Letter(
+        row.id, message.address, message.handler, row.body, row.reason, tuple(row.failures), row.stored, row.finished,
+        message.key, message.once, message.sender, message.trace,
+    )  # fmt: skip

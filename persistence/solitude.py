@@ -1,0 +1,73 @@
+"""Being alone: a delivery in whose hands a process has died runs with no other beside it.
+
+If it kills the process again, nobody else was there to be suspected. The one exception is whom somebody waits for: what
+was asked inside a delivery may run, with all that stands before it in its mailbox, or both would wait for each other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+
+class Solitude:
+    """Counts the deliveries that run in this process, and keeps others out while one has to be alone.
+
+    `asked`: the addresses that deliveries wait for a reply from.
+    """
+
+    __slots__ = ("_asked", "_invited", "_waiting", "is_wanted", "running")
+
+    def __init__(self, asked: Callable[[], Iterable[str]] = tuple) -> None:
+        self.running = 0
+        self.is_wanted = False
+        """Whether a delivery is alone, or waits for the others to end."""
+        self._asked = asked
+        self._invited: set[str] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self, address: str, alone: bool) -> bool:
+        """Wait until a delivery of that address may run; whether it is alone then. `alone`: it should be."""
+        while self.is_wanted and address not in self._invited:
+            await self._change()
+        if not alone or self.is_wanted:
+            self.running += 1
+            return False
+        self.is_wanted, self._invited = True, set(self._asked())
+        try:
+            while self.running and address not in self._invited:
+                await self._change()
+        except BaseException:
+            self._admit()
+            raise
+        self.running += 1
+        return True
+
+    def invite(self, address: str) -> None:
+        """That address was asked inside a delivery: what it has may run."""
+        if self.is_wanted and address not in self._invited:
+            self._invited.add(address)
+            self._wake()
+
+    def leave(self, alone: bool) -> None:
+        """It has ended. `alone`: what `enter` said."""
+        self.running -= 1
+        if alone:
+            self._admit()
+        elif self.is_wanted and not self.running:
+            self._wake()
+
+    def _admit(self) -> None:
+        self.is_wanted = False
+        self._invited = set()
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _change(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter

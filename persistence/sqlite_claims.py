@@ -1,0 +1,151 @@
+"""What one session claims of the SQLite tables: which messages a mailbox may have now, in its order."""
+
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .records import Delivery, Outgoing, Want
+from .sqlite_rows import Rows
+
+COLUMNS = (
+    "id, handler, body, attempt, stored, due, priority, key, expires, asked, crashes, interrupts, delay, progress,"
+    " sender, trace, once"
+)
+CLAIM = "UPDATE message SET state = 1, owner = ?, token = ?, claimed = ? WHERE id = ?"
+
+
+class Claims(Rows):
+    """What one session does to the tables; every claim that it makes bears a `token` of its own."""
+
+    def __init__(self, connection: sqlite3.Connection, me: int, name: str) -> None:
+        super().__init__(connection, me, name)
+        self._owned: set[int] = set()
+        self.gained: list[str] = []
+        """The strict addresses that this session gained in this transaction."""
+
+    def begin(self) -> None:
+        """See `Rows.begin`."""
+        self.gained = []
+        super().begin()
+
+    def forget(self) -> None:
+        """See `Rows.forget`."""
+        super().forget()
+        self._owned.clear()
+
+    def make_room(self, wants: Sequence[Want], messages: Iterable[Outgoing]) -> None:
+        """Have new messages claimed as they are stored, in mailboxes in which nothing is in front of them.
+
+        Otherwise they would be stored to wait, found, and claimed, each of which writes a row and an index. It is done
+        where there is room for all of them, so that none of a lower priority is taken before another.
+        """
+        quiet = {want.address: want.room for want in wants if self._is_quiet(want)}
+        if quiet:
+            coming = Counter(message.address for message in messages if message.address in quiet)
+            self._rooms = {address: room for address, room in quiet.items() if coming[address] <= room}
+
+    def _is_quiet(self, want: Want) -> bool:
+        number = self.mailbox(want.address)
+        return number in self.known.quiet and (
+            want.order == "free" or (want.order == "strict" and number in self._owned)
+        )
+
+    def born(self) -> list[Delivery]:
+        """What was claimed as it was stored, in order."""
+        if any(one.priority or one.due < one.stored for one in self.newborn):
+            self.newborn.sort(key=lambda one: one.place)
+        return self.newborn
+
+    def claim(self, want: Want, now: float) -> tuple[list[Delivery], float | None]:
+        """Claim what that mailbox may have now, in its order; and when the next one comes due, if there was room."""
+        number = self.mailbox(want.address)
+        if self._is_quiet(want):
+            return [], None
+        deliveries = self._claim(want, number, now)
+        if len(deliveries) >= want.room:
+            return deliveries, None
+        due = self.next_due(want, now)
+        if due is None and (want.order == "free" or number in self._owned):
+            self.known.quiet.add(number)
+        return deliveries, due
+
+    def _claim(self, want: Want, number: int, now: float) -> list[Delivery]:
+        execute = self.connection.execute
+        execute("UPDATE message SET state = 0, next = 0 WHERE state = 5 AND mailbox = ? AND next <= ?", (number, now))
+        if want.order == "strict":
+            waits = "SELECT 1 FROM message WHERE state = 0 AND mailbox = ? AND next > 0 AND next > ? LIMIT 1"
+            if not self._own(number, want.address) or execute(waits, (number, now)).fetchone():
+                return []  # one that waits for its retry holds up all others, of every priority
+        given = {"mailbox": number, "me": self.me, "now": now, "room": want.room}
+        rows: list[Sequence[Any]] = []
+        if want.order == "strict":  # one whose retry is due goes first, whatever came since
+            rows = execute(self._select(want, " AND next > 0"), given).fetchall()
+        if len(rows) < want.room:
+            fresh = " AND next = 0" if want.order == "strict" else ""
+            rows += execute(self._select(want, fresh), given | {"room": want.room - len(rows)}).fetchall()
+        deliveries: list[Delivery] = []
+        for row in rows:
+            self._token += 1
+            deliveries.append(_delivery(want.address, self._token, row))
+        if deliveries:
+            claims = [(self.me, one.token, now, one.id) for one in deliveries]
+            self.connection.executemany(CLAIM, claims)
+        return deliveries
+
+    def _select(self, want: Want, only: str = "") -> str:
+        base = f"SELECT {COLUMNS} FROM message AS one WHERE mailbox = :mailbox AND state = 0{only}"
+        if want.order == "free":
+            base += " AND next <= :now"
+        elif want.order == "keyed":
+            base += (
+                " AND next <= :now AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.mailbox = :mailbox"
+                " AND other.key = one.key AND other.state < 2 AND CASE other.state WHEN 1 THEN other.owner <> :me"
+                " ELSE other.next > :now AND other.id <> one.id END)"
+            )
+        return base + " ORDER BY priority DESC, due, id LIMIT :room"
+
+    def _own(self, number: int, address: str) -> bool:
+        if number not in self._owned:
+            taken = self.connection.execute(
+                "UPDATE mailbox SET owner = ?1 WHERE id = ?2 AND (owner IS NULL OR owner = ?1)", (self.me, number)
+            )
+            if taken.rowcount != 1:
+                return False
+            self._owned.add(number)
+            self.gained.append(address)
+        return True
+
+    def leave(self, addresses: Sequence[str]) -> None:
+        """Have these strict addresses no more."""
+        for address in addresses:
+            number = self.mailbox(address)
+            self._owned.discard(number)
+            self.known.quiet.discard(number)
+            self.connection.execute("UPDATE mailbox SET owner = NULL WHERE id = ? AND owner = ?", (number, self.me))
+
+    def next_due(self, want: Want, now: float) -> float | None:
+        """When the next message of that mailbox comes due that does not wait now."""
+        number = self.mailbox(want.address)
+        row = self.connection.execute(
+            "SELECT min(next) FROM message WHERE state = 5 AND mailbox = ?", (number,)
+        ).fetchone()
+        due: float | None = row[0]
+        row = self.connection.execute(  # also in free order: the mailbox may have been of another one before
+            "SELECT min(next) FROM message WHERE state = 0 AND mailbox = ? AND next > 0 AND next > ?", (number, now)
+        ).fetchone()
+        if row[0] is not None:
+            due = row[0] if due is None else min(due, row[0])
+        return due
+
+
+def _delivery(address: str, token: int, row: Sequence[Any]) -> Delivery:
+    id, handler, body, attempt, stored, due, priority, key, expires, asked, crashes, interrupts, delay, progress = row[
+        :14
+    ]
+    return Delivery(
+        id, address, handler, body, token, attempt + 1, stored, due, priority, key or "",
+        math.inf if expires is None else expires, bool(asked), crashes, interrupts, delay, progress, row[14] or "",
+        row[15] or "", row[16] or "",
+    )  # fmt: skip

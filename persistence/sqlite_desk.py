@@ -1,0 +1,203 @@
+"""Looking into a store in a SQLite file, and acting on it by hand.
+
+What only reads has a connection of its own, with aiosqlite: it is never on the path of a message, and it works on the
+file alone. What writes does so through the session of the system that has the store open.
+"""
+
+import math
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from .errors import StoreUnavailable
+from .records import Failure
+from .reports import Counts, Filter, Letter, StoryEvent
+from .sqlite_engine import SqliteEngine
+from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, QUARANTINED, WAITING
+
+LETTERS = (
+    "SELECT message.id, address, handler, body, reason, stored, finished, key, once, sender, trace FROM message"
+    " JOIN mailbox ON mailbox.id = message.mailbox WHERE state = 3 AND message.id > ?"
+)
+PAGE = 200
+
+
+class SqliteDesk:
+    """See `Desk`."""
+
+    def __init__(self, path: Path, engine: SqliteEngine) -> None:
+        self._path, self._engine = path, engine
+
+    async def letters(self, only: Filter) -> AsyncIterator[Letter]:
+        """See `Desk.letters`."""
+        last, left = 0, only.limit
+        async with self._reading() as connection:
+            while left is None or left > 0:
+                rows = await self._rows(connection, f"{LETTERS} ORDER BY message.id LIMIT {PAGE}", (last,))
+                for row in rows:
+                    last = row[0]
+                    letter = self._letter(row, await self._failures(connection, last))
+                    if fits(letter, only) and (left is None or left > 0):
+                        yield letter
+                        left = None if left is None else left - 1
+                if len(rows) < PAGE:
+                    return
+
+    def _letter(self, row: Sequence[Any], failures: list[Failure]) -> Letter:
+        id, address, handler, body, reason, stored, finished, key, once, sender, trace = row
+        return Letter(
+            id, address, handler, body, reason or "", tuple(failures), stored, finished or 0.0, key or "", once or "",
+            sender or "", trace or "",
+        )  # fmt: skip
+
+    async def _failures(self, connection: aiosqlite.Connection, id: int) -> list[Failure]:
+        rows = await self._rows(
+            connection,
+            "SELECT attempt, started, ended, error, traceback, owner, trace FROM failure WHERE message = ?"
+            " ORDER BY rowid",
+            (id,),
+        )
+        return [Failure(*row) for row in rows]
+
+    async def redrive(self, ids: Sequence[int]) -> dict[str, int]:
+        """See `Desk.redrive`."""
+        now = self._engine.now()
+
+        def work(connection: sqlite3.Connection) -> dict[str, int]:
+            moved: dict[str, int] = {}
+            for id in ids:
+                found = connection.execute(
+                    "SELECT mailbox, address, tail FROM message JOIN mailbox ON mailbox.id = message.mailbox"
+                    " WHERE message.id = ? AND state = 3",
+                    (id,),
+                ).fetchone()
+                if found is None:
+                    continue
+                mailbox, address, tail = found
+                # Behind those too that came at this very instant, though their ids are higher than its own.
+                tail = math.nextafter(max(tail, now), math.inf)
+                connection.execute(
+                    "UPDATE message SET state = 0, attempt = 0, crashes = 0, interrupts = 0, delay = 0, next = 0,"
+                    " due = ?, reason = NULL, reply = NULL, finished = NULL, expires = NULL WHERE id = ?",
+                    (tail, id),
+                )
+                connection.execute("UPDATE mailbox SET tail = ? WHERE id = ?", (tail, mailbox))
+                self._note(connection, id, now, "redriven", 1, mailbox)
+                moved[address] = moved.get(address, 0) + 1
+            return moved
+
+        return await self._engine.transact(work)
+
+    async def discard(self, ids: Sequence[int]) -> int:
+        """See `Desk.discard`."""
+        now = self._engine.now()
+
+        def work(connection: sqlite3.Connection) -> int:
+            dropped = 0
+            for id in ids:
+                row = connection.execute(
+                    "UPDATE message SET state = 4, body = NULL, finished = ? WHERE id = ? AND state = 3"
+                    " RETURNING mailbox",
+                    (now, id),
+                ).fetchone()
+                if row is not None:
+                    self._note(connection, id, now, "discarded", 0, row[0])
+                    dropped += 1
+            return dropped
+
+        return await self._engine.transact(work)
+
+    async def cancel(self, id: int) -> bool:
+        """See `Desk.cancel`."""
+        now = self._engine.now()
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "UPDATE message SET state = 4, body = NULL, once = NULL, finished = ? WHERE id = ? AND state IN (0, 5)"
+                " RETURNING mailbox",
+                (now, id),
+            ).fetchone()
+            if row is not None:
+                self._note(connection, id, now, "cancelled", -1, row[0])
+            return row is not None
+
+        return await self._engine.transact(work)
+
+    def _note(self, connection: sqlite3.Connection, id: int, now: float, name: str, change: int, mailbox: int) -> None:
+        connection.execute("INSERT INTO event VALUES (?, ?, ?, 0, '', 'by hand', '')", (id, now, name))
+        if change:
+            connection.execute("UPDATE mailbox SET depth = depth + ? WHERE id = ?", (change, mailbox))
+
+    async def story(self, id: int) -> list[StoryEvent]:
+        """See `Desk.story`."""
+        async with self._reading() as connection:
+            rows = await self._rows(
+                connection, "SELECT state, stored, claimed, finished, attempt, trace FROM message WHERE id = ?", (id,)
+            )
+            if not rows:
+                return []
+            state, stored, claimed, finished, attempt, trace = rows[0]
+            trace = trace or ""
+            events = [StoryEvent("stored", stored, trace=trace)]
+            for failure in await self._failures(connection, id):
+                events.append(StoryEvent("claimed", failure.started, failure.attempt, failure.owner, trace=trace))
+                events.append(
+                    StoryEvent("failed", failure.ended, failure.attempt, failure.owner, failure.error, failure.trace)
+                )
+            for row in await self._rows(
+                connection,
+                "SELECT name, at, attempt, owner, note, trace FROM event WHERE message = ? ORDER BY rowid",
+                (id,),
+            ):
+                events.append(StoryEvent(*row))
+        if state in (CLAIMED, DONE) and claimed is not None:
+            events.append(StoryEvent("claimed", claimed, attempt + (state == CLAIMED), trace=trace))
+        if state == DONE:
+            events.append(StoryEvent("acked", finished, attempt, trace=trace))
+        events.sort(key=lambda event: event.at)
+        return events
+
+    async def counts(self) -> dict[str, Counts]:
+        """See `Desk.counts`."""
+        found: dict[str, dict[int, int]] = {}
+        async with self._reading() as connection:
+            for address, state, number in await self._rows(
+                connection,
+                "SELECT address, state, count(*) FROM message JOIN mailbox ON mailbox.id = message.mailbox"
+                " GROUP BY mailbox, state",
+                (),
+            ):
+                found.setdefault(address, {})[state] = number
+        return {
+            address: Counts(
+                states.get(WAITING, 0) + states.get(DELAYED, 0), states.get(CLAIMED, 0), states.get(QUARANTINED, 0)
+            )
+            for address, states in found.items()
+            if any(state not in (DONE, DROPPED) for state in states)
+        }
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[aiosqlite.Connection]:
+        try:
+            async with aiosqlite.connect(f"{self._path.as_uri()}?mode=ro", uri=True) as connection:
+                await connection.execute("PRAGMA busy_timeout = 5000")
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"{self._path} cannot be read: {error}") from error
+
+    async def _rows(self, connection: aiosqlite.Connection, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        async with connection.execute(statement, values) as cursor:
+            return list(await cursor.fetchall())
+
+
+def fits(letter: Letter, only: Filter) -> bool:
+    """Whether the filter lets that letter through."""
+    if only.address is not None and letter.address != only.address:
+        return False
+    if only.reason is not None and letter.reason != only.reason:
+        return False
+    return only.error is None or bool(letter.attempts and only.error in letter.attempts[-1].error)

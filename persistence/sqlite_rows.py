@@ -1,0 +1,303 @@
+"""The statements of one transaction on the SQLite tables: steps and new messages; claims have a room of their own. All
+of it is plain `sqlite3` inside a transaction that `SqliteEngine` has begun.
+
+Steps are tried the fast way first, all of a kind with one statement; the number of rows that changed tells whether
+every claim still held. Only if one did not, they are done one by one, to find out which.
+"""
+
+import math
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+from zlib import crc32
+
+from upright.actors.durable import Receipt
+
+from .records import Delivery, Outgoing, Step, Verdict
+from .sqlite_known import Known
+from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, LAST, QUARANTINED, WAITING
+
+SHARDS = 256
+ACK = (
+    "UPDATE message SET state = ?, owner = NULL, finished = ?, attempt = ?, claimed = coalesce(?, claimed),"
+    " crashes = 0, reply = ?, body = NULL, progress = NULL WHERE id = ? AND token = ? AND state = 1"
+)
+MOVE = (
+    "UPDATE message SET state = ?, owner = NULL, token = NULL, next = ?, delay = ?, attempt = ?, interrupts = ?,"
+    " claimed = ?, crashes = crashes * ?, reason = ?, finished = ?, reply = ? WHERE id = ? AND token = ? AND state = 1"
+)
+INSERT = (
+    "INSERT INTO message(id, mailbox, shard, state, priority, due, next, owner, token, stored, claimed, expires, asked,"
+    " key, once, handler, sender, trace, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+NEW_STATE = "INSERT OR IGNORE INTO state(version, body, mailbox) VALUES (?, ?, ?)"
+STATE = "UPDATE state SET version = ?, body = ? WHERE mailbox = ? AND version = ?"
+
+
+class Stale(Exception):
+    """A claim had ended, or a state had changed: the fast way is no way."""
+
+
+class Rows:
+    """What one session does to the tables. `me`: its number; `Claims` adds what it claims."""
+
+    def __init__(self, connection: sqlite3.Connection, me: int, name: str) -> None:
+        self.connection, self.me, self.name = connection, me, name
+        self.known = Known(connection)
+        self.newborn: list[Delivery] = []
+        """New messages that were claimed as they were stored, in this transaction."""
+        self._rooms: dict[str, int] = {}
+        self._token = me << 32
+        self._mailboxes: dict[str, int] = {}
+        self.changes: dict[str, int] = {}
+        """By how much the depths of the addresses change in this transaction."""
+        self._tails: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """A transaction has begun. Raises `Stale` if this session was declared dead meanwhile."""
+        self.changes, self._tails = {}, {}
+        self.newborn, self._rooms = [], {}
+        known = self.known
+        known.begin()
+        if not known.is_enrolled:
+            if not self.connection.execute("SELECT 1 FROM session WHERE id = ?", (self.me,)).fetchone():
+                raise Stale("the session was taken for dead")
+            known.is_enrolled = True
+
+    def forget(self) -> None:
+        """The transaction was undone: what was learned in it may not be so."""
+        self._mailboxes.clear()
+        self.known.forget()
+
+    def committed(self) -> None:
+        """The transaction is committed."""
+        self.known.committed()
+
+    def mailbox(self, address: str) -> int:
+        """The number of an address, given to it if it has none."""
+        number = self._mailboxes.get(address)
+        if number is None:
+            execute = self.connection.execute
+            execute("INSERT OR IGNORE INTO mailbox(address) VALUES (?)", (address,))
+            number = execute("SELECT id FROM mailbox WHERE address = ?", (address,)).fetchone()[0]
+            self._mailboxes[address] = number
+        assert number is not None
+        return number
+
+    def settle_all(self, steps: Sequence[Step], now: float) -> list[Verdict]:
+        """Do all steps, the fast way. Raises `Stale` if one of them has no effect; then nothing may be kept."""
+        acks = [self._ack(step, now) for step in steps if step.outcome == "ack"]
+        moves = [self._move(step, now) for step in steps if step.outcome not in ("ack", "save")]
+        changed = 0
+        if acks:
+            changed += self.connection.executemany(ACK, acks).rowcount
+        if moves:
+            changed += self.connection.executemany(MOVE, moves).rowcount
+        if changed != len(acks) + len(moves):
+            raise Stale("a claim had ended")
+        self._write_states(steps)
+        self._tell(steps, now)
+        self.put([message for step in steps for message in step.outgoing], now)
+        for step in steps:
+            if step.outcome in ("ack", "quarantine", "discard"):
+                self._count(step.delivery.address, -1)
+            elif step.outcome != "save":
+                self.known.quiet.discard(self.mailbox(step.delivery.address))
+        return ["ok"] * len(steps)
+
+    def settle_each(self, steps: Sequence[Step], now: float) -> list[Verdict]:
+        """Do the steps one by one; one that has no effect leaves the others alone."""
+        self._rooms = {}  # what is undone with a step must not be claimed
+        verdicts: list[Verdict] = []
+        execute = self.connection.execute
+        for step in steps:
+            before = dict(self.changes)
+            execute("SAVEPOINT step")
+            try:
+                self.settle_all((step,), now)
+            except Stale:
+                execute("ROLLBACK TO step")
+                self.changes = before
+                self.forget()
+                held = step.outcome == "save" or self._holds(step.delivery)
+                verdicts.append("conflict" if held else "lost")
+            else:
+                verdicts.append("ok")
+            execute("RELEASE step")
+        return verdicts
+
+    def _holds(self, delivery: Delivery) -> bool:
+        found = self.connection.execute(
+            "SELECT 1 FROM message WHERE id = ? AND token = ? AND state = 1", (delivery.id, delivery.token)
+        )
+        return found.fetchone() is not None
+
+    def _ack(self, step: Step, now: float) -> tuple[Any, ...]:
+        delivery = step.delivery
+        return (DONE, now, step.attempt, step.started or None, step.reply, delivery.id, delivery.token)
+
+    def _move(self, step: Step, now: float) -> tuple[Any, ...]:
+        delivery, at, delay, finished = step.delivery, step.at, step.delay, None
+        match step.outcome:
+            case "retry":
+                state = DELAYED if at > now and not step.holds else WAITING
+            case "quarantine":
+                state, finished = QUARANTINED, now
+            case "discard":
+                state, finished = DROPPED, now
+            case _:
+                state, at, delay = WAITING, 0.0, delivery.delay
+        return (
+            state, at, delay, step.attempt, max(step.interrupts, delivery.interrupts), step.started or None,
+            step.outcome == "release", step.reason or None, finished, step.reply, delivery.id, delivery.token,
+        )  # fmt: skip
+
+    def _tell(self, steps: Iterable[Step], now: float) -> None:
+        failures: list[tuple[Any, ...]] = []
+        events: list[tuple[Any, ...]] = []
+        for step in steps:
+            id, failed = step.delivery.id, step.failure
+            if failed is not None:
+                failures.append((
+                    id, failed.attempt, failed.started, failed.ended, failed.error, failed.traceback, self.name,
+                    failed.trace,
+                ))  # fmt: skip
+            if step.outcome in ("quarantine", "discard") or (step.outcome == "release" and step.started):
+                name = {"release": "released", "quarantine": "quarantined"}.get(step.outcome, "discarded")
+                events.append((id, now, name, step.attempt, self.name, step.reason, step.delivery.trace))
+        if failures:
+            self.connection.executemany(FAIL, failures)
+        if events:
+            self.connection.executemany(EVENT, events)
+
+    def _write_states(self, steps: Iterable[Step]) -> None:
+        writes: dict[str, tuple[int, int, bytes]] = {}
+        for step in steps:
+            write = step.state
+            if write is not None:
+                first, last, _ = writes.get(write.address, (write.expected, write.expected, b""))
+                if last != write.expected:
+                    raise Stale("the states do not follow each other")
+                writes[write.address] = (first, write.expected + 1, write.body)
+        for address, (first, last, body) in writes.items():
+            number = self.mailbox(address)
+            values = (last, body, number)
+            execute = self.connection.execute
+            written = execute(STATE, (*values, first)) if first else execute(NEW_STATE, values)
+            if written.rowcount != 1:
+                raise Stale("another state was there")
+
+    def extend(self, id: int, token: int, progress: bytes | None, now: float) -> bool:
+        """Tell how far a delivery got; False: its claim has ended. Of each attempt the story keeps the last word."""
+        execute = self.connection.execute
+        found = execute(
+            "UPDATE message SET progress = coalesce(?, progress) WHERE id = ? AND token = ? AND state = 1"
+            " RETURNING attempt + 1, trace",
+            (progress, id, token),
+        ).fetchone()
+        if found is None:
+            return False
+        attempt, trace = found
+        execute("DELETE FROM event WHERE message = ? AND name = 'heartbeat' AND attempt = ?", (id, attempt))
+        execute(EVENT, (id, now, "heartbeat", attempt, self.name, "", trace or ""))
+        return True
+
+    def pardon(self, ids: Sequence[int]) -> None:
+        """Give these messages one attempt back, if they still wait."""
+        if ids:
+            statement = "UPDATE message SET attempt = max(attempt - 1, 0) WHERE id = ? AND state IN (0, 5)"
+            self.connection.executemany(statement, [(id,) for id in ids])
+
+    def put(self, messages: Sequence[Outgoing], now: float) -> list[Receipt]:
+        """Store new messages; one whose idempotency key is known gets the receipt of the first."""
+        if not messages:
+            return []
+        id = self.known.last
+        if id is None:
+            id = int(self.connection.execute(LAST).fetchone()[0])
+        rows: list[tuple[Any, ...]] = []
+        receipts: list[Receipt] = []
+        keys: dict[tuple[int, str], int] = {}
+        for message in messages:
+            number = self.mailbox(message.address)
+            if message.once:
+                first = keys.get((number, message.once)) or self._first(number, message.once)
+                if first is not None:
+                    receipts.append(Receipt(first, duplicate=True))
+                    continue
+                keys[number, message.once] = id + 1
+            id += 1
+            rows.append(self._row(id, number, message, now))
+            receipts.append(Receipt(id))
+            self._count(message.address, 1)
+        if rows:
+            self.connection.executemany(INSERT, rows)
+        self.known.last = id
+        return receipts
+
+    def _first(self, number: int, once: str) -> int | None:
+        found = self.connection.execute("SELECT id FROM message WHERE mailbox = ? AND once = ?", (number, once))
+        row = found.fetchone()
+        return None if row is None else int(row[0])
+
+    def _row(self, id: int, number: int, message: Outgoing, now: float) -> tuple[Any, ...]:
+        address, expires, key, when = message.address, message.expires, message.key, message.due
+        due, later = when or self._tail(address, number, now), when > now
+        state, owner, token = DELAYED if later else WAITING, None, None
+        room = self._rooms.get(address, 0)
+        if room > 0 and not later:
+            state, owner, self._token = CLAIMED, self.me, self._token + 1
+            token, self._rooms[address] = self._token, room - 1
+            self.newborn.append(
+                Delivery(
+                    id, address, message.handler, message.body, token, 1, now, due, message.priority, key, expires,
+                    message.asked, sender=message.sender, trace=message.trace, once=message.once,
+                )
+            )  # fmt: skip
+        else:
+            self.known.quiet.discard(number)
+        return (
+            id, number, crc32((key or address).encode()) % SHARDS, state, message.priority, due, when if later else 0.0,
+            owner, token, now, None if owner is None else now, None if expires == math.inf else expires, message.asked,
+            key or None, message.once or None, message.handler, message.sender or None, message.trace or None,
+            message.body,
+        )  # fmt: skip
+
+    def _tail(self, address: str, number: int, now: float) -> float:
+        """A place by time behind all that came before, though the clock may have been set back since."""
+        tail = self._tails.get(address)
+        if tail is None:
+            known = self.known.tails.get(address)
+            if known is None:
+                known = self.connection.execute("SELECT tail FROM mailbox WHERE id = ?", (number,)).fetchone()[0]
+            self._tails[address] = self.known.tails[address] = tail = max(known, now)
+        return tail
+
+    def _count(self, address: str, change: int) -> None:
+        self.changes[address] = self.changes.get(address, 0) + change
+
+    def depths(self, addresses: Iterable[str]) -> dict[str, int]:
+        """Write the changed depths and tails down; the depths of those that changed, and of these addresses."""
+        tails = self._tails
+        changed = [
+            (change, tails.get(address, 0.0), self.mailbox(address))
+            for address, change in self.changes.items()
+            if change or address in tails
+        ]
+        if changed:
+            self.connection.executemany(
+                "UPDATE mailbox SET depth = depth + ?, tail = max(tail, ?) WHERE id = ?", changed
+            )
+        depths: dict[str, int] = {}
+        known = self.known.depths
+        for address in {*self.changes, *addresses}:
+            depth = known.get(address)
+            if depth is None:
+                number = (self.mailbox(address),)
+                depth = int(self.connection.execute("SELECT depth FROM mailbox WHERE id = ?", number).fetchone()[0])
+            else:
+                depth += self.changes.get(address, 0)
+            depths[address] = known[address] = depth
+        return depths

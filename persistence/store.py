@@ -1,0 +1,198 @@
+"""A store as a system has it: an engine, the journal in front of it, and the asks that wait for a reply."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from upright.actors.durable import Receipt
+from upright.actors.envelope import Envelope, Question
+from upright.actors.runtime import Runtime
+
+from .clock import Clock
+from .consumers import Consumer
+from .errors import StoreError, StoreUnavailable
+from .events import StoreFailing
+from .journal import Journal, Settled
+from .port import Desk, Engine
+from .quarantine import Quarantine
+from .records import Outgoing, StateRecord, Step
+from .replies import failed, read_reply
+from .reports import Counts, StoryEvent
+from .solitude import Solitude
+
+
+class Store:
+    """Where durable actors keep their messages and their state. Use `Sqlite` or `Memory`, which are such.
+
+    One system has it open at a time: `ActorSystem(tree, store=store)`.
+    """
+
+    def __init__(self, engine: Engine, desk: Desk) -> None:
+        self._engine, self._desk = engine, desk
+        self.begin, self.end = engine.begin, engine.end  # without a call between: they are on the path of each message
+        self.now: Clock = engine.now
+        """The time on the store's clock, seconds since the epoch."""
+        self._journal: Journal | None = None
+        self._runtime: Runtime | None = None
+        self._asked: dict[int, list[tuple[Envelope, Any]]] = {}
+        self._looking: asyncio.Future[None] | None = None
+        self.solitude = Solitude(self._asked_inside)
+        self.quarantine = Quarantine(desk, self.look)
+        """The messages that were set aside: look, redrive, discard."""
+
+    async def open(self, runtime: Runtime) -> None:
+        """Open it for a system. Raises `StoreError`s, and `StoreUnavailable` if another system has it open."""
+        if self._runtime is not None:
+            raise StoreUnavailable("expected a store of its own for each system: this one is open in another")
+        self._runtime = runtime
+        try:
+            await self._engine.open(self.stir)
+        except BaseException:
+            self._runtime = None
+            raise
+        self.now = self._engine.now
+        self._journal = Journal(self._engine, runtime.loop, self._failed, self.stir)
+        self._journal.start()
+
+    async def close(self) -> None:
+        """Write what is left, and close it."""
+        if self._journal is not None:
+            await self._journal.stop()
+        await self._engine.close()
+        self._journal = self._runtime = None
+
+    async def story(self, id: int) -> list[StoryEvent]:
+        """The life of a message so far, from `stored` on; empty if nothing is known of it."""
+        return await self._desk.story(id)
+
+    async def cancel(self, id: int) -> bool:
+        """Take back a message that is not handled yet; False if it is too late. Its idempotency key is free again."""
+        cancelled = await self._desk.cancel(id)
+        await self.look(None)
+        return cancelled
+
+    async def counts(self) -> dict[str, Counts]:
+        """How many messages there are, by address."""
+        return await self._desk.counts()
+
+    def _asked_inside(self) -> Iterable[str]:
+        """Whom some actor waits for."""
+        for waiting in self._asked.values():
+            for question, front in waiting:
+                if isinstance(question, Question) and question.caller is not None:
+                    yield front.address
+
+    async def _look_for_replies(self) -> None:
+        asked = list(self._asked)
+        with contextlib.suppress(StoreError):  # it is looked for again
+            for id, reply in (await self._engine.replies(asked)).items():
+                if reply is not None:
+                    self.replied(id, reply)
+
+    def put(self, messages: list[Outgoing]) -> "asyncio.Future[list[Receipt]]":
+        """Store messages; the result comes when they are on disk. Raises `StoreUnavailable`, `OutcomeUnknown`."""
+        journal = self._journal
+        return journal.put(messages) if journal is not None else self._open_journal.put(messages)
+
+    def settle(self, step: Step, settled: Settled) -> None:
+        """Have the outcome of a delivery written."""
+        if self._journal is not None:
+            self._journal.settle(step, settled)
+        else:
+            settled("lost")
+
+    def attach(self, consumer: Consumer) -> None:
+        """Have what comes for an address handed to this mailbox. Raises `StoreUnavailable`."""
+        self._open_journal.consumers.attach(consumer)
+
+    def detach(self, consumer: Consumer) -> None:
+        """It takes nothing more."""
+        if self._journal is not None:
+            self._journal.consumers.detach(consumer)
+
+    def stir(self, address: str | None) -> None:
+        """Somebody else wrote something: there may be messages to claim, or replies to those asked there."""
+        if self._journal is not None:
+            self._journal.consumers.stir(address)
+            if self._asked and (self._looking is None or self._looking.done()):
+                self._looking = asyncio.ensure_future(self._look_for_replies())
+
+    async def look(self, address: str | None) -> None:
+        """Something was changed by hand: claim what may be claimed, and see how much there is; None: everywhere."""
+        if self._journal is not None:
+            self._journal.consumers.stir(address)
+            await self._journal.looked()
+
+    async def flushed(self) -> None:
+        """Wait until all outcomes that were given before are written, or refused."""
+        if self._journal is not None:
+            await self._journal.flushed()
+
+    def has_room(self, address: str) -> None:
+        """That mailbox would take more, if there is more."""
+        if self._journal is not None:
+            self._journal.consumers.has_room(address)
+
+    async def read(self, address: str) -> StateRecord | None:
+        """The state of an address."""
+        return await self._engine.read(address)
+
+    async def extend(self, id: int, token: int, progress: bytes) -> bool:
+        """Tell how far a delivery got; False: its claim has ended."""
+        return await self._engine.extend(id, token, progress)
+
+    def key_of(self, id: int) -> str:
+        """The idempotency key that a message has for the world outside."""
+        return f"{self._engine.name}-{id}"
+
+    def pardon(self, ids: list[int]) -> None:
+        """Give these messages one attempt back: the fault was not theirs."""
+        if ids and self._journal is not None:
+            self._journal.pardon(ids)
+
+    def stir_at(self, address: str, due: float) -> None:
+        """From then on there may be something to claim."""
+        if self._journal is not None:
+            self._journal.consumers.stir_at(address, due, "parked")
+
+    async def answer(self, receipt: Receipt, question: Envelope, front: Any) -> None:
+        """Answer this question when that message has been handled; if it has ended without a reply, say so."""
+        waiting = self._asked.setdefault(receipt.id, [])
+        waiting.append((question, front))
+        if question.reply is not None:
+            question.reply.add_done_callback(lambda _: self._forget(receipt.id, question))
+        if receipt.duplicate:
+            for id, reply in (await self._engine.replies([receipt.id])).items():
+                self.replied(id, reply if reply is not None else failed("it has ended without a reply"))
+
+    def replied(self, id: int, reply: bytes) -> None:
+        """A message was handled, and its reply is on disk."""
+        for question, front in self._asked.pop(id, ()):
+            future = question.reply
+            if future is None or future.done():
+                continue
+            codec = front.codec_of(question)
+            try:
+                future.set_result(read_reply(codec, reply, front.path, front.runtime.locate))
+            except Exception as error:
+                future.set_exception(error)
+                future.exception()  # marks it as seen: the asker may have gone just now
+
+    def _forget(self, id: int, question: Envelope) -> None:
+        waiting = self._asked.get(id)
+        if waiting is not None:
+            self._asked[id] = [one for one in waiting if one[0] is not question]
+            if not self._asked[id]:
+                del self._asked[id]
+
+    def _failed(self, error: StoreError) -> None:
+        runtime = self._runtime
+        if runtime is not None and runtime.bus.wants(StoreFailing):
+            runtime.bus.emit(StoreFailing("/", str(error)))
+
+    @property
+    def _open_journal(self) -> Journal:
+        if self._journal is None:
+            raise StoreUnavailable("expected an open store: its system is not running")
+        return self._journal

@@ -1,0 +1,136 @@
+"""A store as simple as its law: a list of messages, searched from end to end. The real ones are held against it.
+
+Each order has one mailbox here, which bears its name.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from upright.persistence.records import Delivery, Order, Outcome, Outgoing
+from upright.persistence.reports import Counts
+
+Where = Literal["waiting", "claimed", "done", "quarantined", "dropped"]
+
+
+@dataclass
+class Told:
+    """One message. `at`: not to be claimed before; `holds`: nor those behind it. `owner`: who has it in hand."""
+
+    id: int
+    order: Order
+    body: str
+    key: str
+    priority: int
+    due: float
+    at: float
+    holds: bool = False
+    where: Where = "waiting"
+    owner: int = 0
+    used: int = 0
+    crashes: int = 0
+    running: bool = False
+
+    @property
+    def goes_first(self) -> bool:
+        """A retry in strict order: whatever came since, nothing else is handled before it."""
+        return self.order == "strict" and self.holds and self.at > 0.0
+
+    @property
+    def place(self) -> tuple[int, float, int]:
+        return (-self.priority, self.due, self.id)
+
+
+@dataclass
+class Model:
+    """What a store should hold."""
+
+    messages: dict[int, Told] = field(default_factory=dict[int, Told])
+    once: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    strict_owner: int = 0
+    tail: dict[str, float] = field(default_factory=dict[str, float])
+    versions: dict[str, int] = field(default_factory=dict[str, int])
+
+    def put(self, id: int, duplicate: bool, said: Outgoing, now: float) -> None:
+        """The store says that it has stored this under that id, or has it already."""
+        order = cast(Order, said.address)
+        known = self.once.get((order, said.once)) if said.once else None
+        assert duplicate == (known is not None)
+        if known is not None:
+            assert id == known
+            return
+        assert id not in self.messages
+        if said.once:
+            self.once[order, said.once] = id
+        due = said.due or max(now, self.tail.get(order, 0.0))
+        self.messages[id] = Told(id, order, said.body.decode(), said.key, said.priority, due, said.due)
+
+    def claimable(self, order: Order, room: int, owner: int, now: float) -> list[int]:
+        """What that session should get now, in order."""
+        if order == "strict" and self.strict_owner not in (0, owner):
+            return []
+        found: list[int] = []
+        for one in sorted(self.of(order, "waiting"), key=lambda one: (not one.goes_first, one.place)):
+            if one.at <= now and not self._is_held_up(one, owner, now):
+                found.append(one.id)
+        return found[:room]
+
+    def _is_held_up(self, one: Told, owner: int, now: float) -> bool:
+        holding = [other for other in self.of(one.order, "waiting") if other.holds and other.at > now]
+        match one.order:
+            case "strict":
+                return bool(holding)
+            case "free":
+                return False
+            case "keyed":
+                elsewhere = [other for other in self.of("keyed", "claimed") if other.owner != owner]
+                return bool(one.key) and any(other.key == one.key for other in holding + elsewhere)
+
+    def claimed(self, deliveries: list[Delivery], owner: int) -> None:
+        for delivery in deliveries:
+            one = self.messages[delivery.id]
+            assert one.where == "waiting", f"{one} is in two hands"
+            told = (one.body, one.used + 1, one.crashes, one.place)
+            assert (delivery.body.decode(), delivery.attempt, delivery.crashes, delivery.place) == told
+            one.where, one.owner = "claimed", owner
+
+    def settled(self, id: int, outcome: Outcome, used: int, at: float) -> None:
+        one = self.messages[id]
+        one.used, one.owner, one.running = used, 0, False
+        one.crashes = one.crashes if outcome == "release" else 0
+        one.at, one.holds = at, outcome == "retry" and one.order != "free"
+        ends: dict[Outcome, Where] = {"ack": "done", "quarantine": "quarantined", "discard": "dropped"}
+        one.where = ends.get(outcome, "waiting")
+
+    def gone(self, owner: int, died: bool) -> None:
+        """That session has ended."""
+        if self.strict_owner == owner:
+            self.strict_owner = 0
+        for one in self.messages.values():
+            if one.where == "claimed" and one.owner == owner:
+                if died and one.running:
+                    one.used, one.crashes = one.used + 1, one.crashes + 1
+                one.where, one.owner, one.running = "waiting", 0, False
+
+    def redriven(self, id: int, due: float) -> None:
+        one = self.messages[id]
+        one.where, one.due, one.at, one.holds, one.used, one.crashes = "waiting", due, 0.0, False, 0, 0
+        self.tail[one.order] = due
+
+    def next_due(self, order: Order, now: float) -> float | None:
+        return min((one.at for one in self.of(order, "waiting") if one.at > now), default=None)
+
+    def depth(self, order: str) -> int:
+        return len(self.of(order, "waiting")) + len(self.of(order, "claimed"))
+
+    def counts(self) -> dict[str, Counts]:
+        found = {
+            order: Counts(*(len(self.of(order, where)) for where in ("waiting", "claimed", "quarantined")))
+            for order in ("strict", "free", "keyed")
+        }
+        return {order: counts for order, counts in found.items() if counts != Counts()}
+
+    def of(self, order: str, where: Where) -> list[Told]:
+        return [one for one in self.messages.values() if one.order == order and one.where == where]
+
+    def all(self, where: Where) -> list[int]:
+        return sorted(one.id for one in self.messages.values() if one.where == where)
