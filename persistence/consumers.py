@@ -109,9 +109,8 @@ class Consumers:
         wants: dict[str, Want] = {}
         for address in hungry:
             self._want(address, wants)
-        for message in batch.puts:
-            if message.address not in wants:
-                self._want(message.address, wants)
+        for address in dict.fromkeys([message.address for message in batch.puts]):
+            self._want(address, wants)
         for step in batch.steps:
             for message in step.outgoing:
                 self._want(message.address, wants)

@@ -91,6 +91,10 @@ class Door:
     def outgoing(self, envelope: Envelope, how: Sending, asked: bool) -> Outgoing:
         """What is to be stored for an envelope. Raises `WrongArguments`, `UnknownHandler`."""
         codec: HandlerCodec = self._codec.methods[envelope.handler.name]
+        if how is PLAINLY:  # as most are
+            sender = envelope.sender.path if envelope.sender is not None else ""
+            body = codec.encode(envelope.args, envelope.kwargs)
+            return Outgoing(self.address, codec.wire_name, body, asked=asked, sender=sender)
         now = self.store.now()
         due = how.at or (now + how.delay if how.delay else 0.0)
         expires = now + how.expires if how.expires != math.inf else math.inf

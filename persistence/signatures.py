@@ -67,7 +67,7 @@ class Signature:
         if others:
             struct = msgspec.defstruct(title, others, bases=(struct,), kw_only=True, gc=False, eq=False)
         self.struct: type[msgspec.Struct] = struct
-        self._kinds = [kind_of(hint) for _, hint, _ in (*first, *others)]
+        self._kinds = tuple(kind_of(hint) for _, hint, _ in (*first, *others))
         # Where a call and the Struct mean the same, it is made of the arguments, and taken apart, in one step.
         nameless = any(one.kind is one.POSITIONAL_ONLY for one in positional)
         self._swift = not (self._rest or self._keywords or nameless)
@@ -79,6 +79,8 @@ class Signature:
         Raises `TypeError` where the call would, in Python's words, and for an argument of another class.
         """
         said: Any = None
+        if self._plain and not kwargs and tuple(map(type, args)) == self._kinds:
+            return self.struct(*args)  # the most frequent call, of which nothing more need be asked
         if self._swift:
             try:
                 said = self.struct(*args, **kwargs) if kwargs else self.struct(*args)

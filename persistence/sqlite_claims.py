@@ -8,12 +8,12 @@ from typing import Any
 
 from .records import Delivery, Outgoing, Want
 from .sqlite_rows import Rows
+from .sqlite_runs import CLAIM_RUN, Claimed, runs
 
 COLUMNS = (
     "id, handler, body, attempt, stored, due, priority, key, expires, asked, crashes, interrupts, delay, progress,"
     " sender, trace, once"
 )
-CLAIM = "UPDATE message SET state = 1, owner = ?, token = ?, claimed = ? WHERE id = ?"
 
 
 class Claims(Rows):
@@ -89,9 +89,8 @@ class Claims(Rows):
         for row in rows:
             self._token += 1
             deliveries.append(_delivery(want.address, self._token, row))
-        if deliveries:
-            claims = [(self.me, one.token, now, one.id) for one in deliveries]
-            self.connection.executemany(CLAIM, claims)
+        for run in runs(Claimed(one.id, one.token) for one in deliveries):
+            execute(CLAIM_RUN, (self.me, run.offset, now, run.first, run.last))
         return deliveries
 
     def _select(self, want: Want, only: str = "") -> str:

@@ -110,7 +110,7 @@ class SqliteEngine:
             await self._sync()
         if crash_points.on:
             crash_points.at(Point.SYNCED)
-        if self._session is not None:
+        if self._session is not None and self._session.has_others:
             self._session.tell_others(batch.addresses)
         if crash_points.on:
             crash_points.at(Point.TOLD)

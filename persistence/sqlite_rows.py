@@ -5,7 +5,6 @@ Steps are tried the fast way first, all of a kind with one statement; the number
 every claim still held. Only if one did not, they are done one by one, to find out which.
 """
 
-import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +13,9 @@ from zlib import crc32
 from upright.actors.durable import Receipt
 
 from .records import Delivery, Outgoing, Step, Verdict
+from .sqlite_insert import Inserts
 from .sqlite_known import Known
+from .sqlite_runs import ACK_RUN, Claimed, runs
 from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, LAST, QUARANTINED, WAITING
 
 SHARDS = 256
@@ -25,10 +26,6 @@ ACK = (
 MOVE = (
     "UPDATE message SET state = ?, owner = NULL, token = NULL, next = ?, delay = ?, attempt = ?, interrupts = ?,"
     " claimed = ?, crashes = crashes * ?, reason = ?, finished = ?, reply = ? WHERE id = ? AND token = ? AND state = 1"
-)
-INSERT = (
-    "INSERT INTO message(id, mailbox, shard, state, priority, due, next, owner, token, stored, claimed, expires, asked,"
-    " key, once, handler, sender, trace, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -51,6 +48,8 @@ class Rows:
         self._rooms: dict[str, int] = {}
         self._token = me << 32
         self._mailboxes: dict[str, int] = {}
+        self._shards: dict[str, int] = {}
+        self._inserts = Inserts(connection)
         self.changes: dict[str, int] = {}
         """By how much the depths of the addresses change in this transaction."""
         self._tails: dict[str, float] = {}
@@ -58,7 +57,7 @@ class Rows:
     def begin(self) -> None:
         """A transaction has begun. Raises `Stale` if this session was declared dead meanwhile."""
         self.changes, self._tails = {}, {}
-        self.newborn, self._rooms = [], {}
+        self.newborn, self._rooms, self._inserts = [], {}, Inserts(self.connection)
         known = self.known
         known.begin()
         if not known.is_enrolled:
@@ -88,23 +87,39 @@ class Rows:
 
     def settle_all(self, steps: Sequence[Step], now: float) -> list[Verdict]:
         """Do all steps, the fast way. Raises `Stale` if one of them has no effect; then nothing may be kept."""
-        acks = [self._ack(step, now) for step in steps if step.outcome == "ack"]
-        moves = [self._move(step, now) for step in steps if step.outcome not in ("ack", "save")]
-        changed = 0
-        if acks:
-            changed += self.connection.executemany(ACK, acks).rowcount
+        acks: list[Claimed] = []
+        replied: list[tuple[Any, ...]] = []
+        moves: list[tuple[Any, ...]] = []
+        for step in steps:
+            outcome, delivery = step.outcome, step.delivery
+            if outcome == "ack" and step.reply is None:
+                acks.append(Claimed(delivery.id, delivery.token, step.attempt, step.started))
+            elif outcome == "ack":
+                replied.append(self._ack(step, now))
+            elif outcome != "save":
+                moves.append(self._move(step, now))
+        execute, executemany = self.connection.execute, self.connection.executemany
+        changed = sum(
+            execute(ACK_RUN, (now, run.attempt, run.started or None, run.first, run.last, run.offset)).rowcount
+            for run in runs(acks)
+        )
+        if replied:
+            changed += executemany(ACK, replied).rowcount
         if moves:
-            changed += self.connection.executemany(MOVE, moves).rowcount
-        if changed != len(acks) + len(moves):
+            changed += executemany(MOVE, moves).rowcount
+        if changed != len(acks) + len(replied) + len(moves):
             raise Stale("a claim had ended")
         self._write_states(steps)
         self._tell(steps, now)
-        self.put([message for step in steps for message in step.outgoing], now)
+        changes = self.changes
         for step in steps:
             if step.outcome in ("ack", "quarantine", "discard"):
-                self._count(step.delivery.address, -1)
-            elif step.outcome != "save":
+                address = step.delivery.address
+                changes[address] = changes.get(address, 0) - 1
+            elif step.outcome != "save":  # it waits again, in front of what comes now
                 self.known.quiet.discard(self.mailbox(step.delivery.address))
+                self._rooms.pop(step.delivery.address, None)
+        self.put([message for step in steps for message in step.outgoing], now)
         return ["ok"] * len(steps)
 
     def settle_each(self, steps: Sequence[Step], now: float) -> list[Verdict]:
@@ -217,9 +232,9 @@ class Rows:
         id = self.known.last
         if id is None:
             id = int(self.connection.execute(LAST).fetchone()[0])
-        rows: list[tuple[Any, ...]] = []
         receipts: list[Receipt] = []
         keys: dict[tuple[int, str], int] = {}
+        changes = self.changes
         for message in messages:
             number = self.mailbox(message.address)
             if message.once:
@@ -229,11 +244,10 @@ class Rows:
                     continue
                 keys[number, message.once] = id + 1
             id += 1
-            rows.append(self._row(id, number, message, now))
+            self._insert(id, number, message, now)
             receipts.append(Receipt(id))
-            self._count(message.address, 1)
-        if rows:
-            self.connection.executemany(INSERT, rows)
+            changes[message.address] = changes.get(message.address, 0) + 1
+        self._inserts.write()
         self.known.last = id
         return receipts
 
@@ -242,8 +256,8 @@ class Rows:
         row = found.fetchone()
         return None if row is None else int(row[0])
 
-    def _row(self, id: int, number: int, message: Outgoing, now: float) -> tuple[Any, ...]:
-        address, expires, key, when = message.address, message.expires, message.key, message.due
+    def _insert(self, id: int, number: int, message: Outgoing, now: float) -> None:
+        address, key, when = message.address, message.key, message.due
         due, later = when or self._tail(address, number, now), when > now
         state, owner, token = DELAYED if later else WAITING, None, None
         room = self._rooms.get(address, 0)
@@ -252,18 +266,18 @@ class Rows:
             token, self._rooms[address] = self._token, room - 1
             self.newborn.append(
                 Delivery(
-                    id, address, message.handler, message.body, token, 1, now, due, message.priority, key, expires,
-                    message.asked, sender=message.sender, trace=message.trace, once=message.once,
+                    id, address, message.handler, message.body, token, 1, now, due, message.priority, key,
+                    message.expires, message.asked, sender=message.sender, trace=message.trace, once=message.once,
                 )
             )  # fmt: skip
         else:
             self.known.quiet.discard(number)
-        return (
-            id, number, crc32((key or address).encode()) % SHARDS, state, message.priority, due, when if later else 0.0,
-            owner, token, now, None if owner is None else now, None if expires == math.inf else expires, message.asked,
-            key or None, message.once or None, message.handler, message.sender or None, message.trace or None,
-            message.body,
-        )  # fmt: skip
+        shard = self._shards.get(address) if not key else None
+        if shard is None:
+            shard = crc32((key or address).encode()) % SHARDS
+            if not key:
+                self._shards[address] = shard
+        self._inserts.add(id, number, shard, state, due, when if later else 0.0, now, owner, token, message)
 
     def _tail(self, address: str, number: int, now: float) -> float:
         """A place by time behind all that came before, though the clock may have been set back since."""
@@ -274,9 +288,6 @@ class Rows:
                 known = self.connection.execute("SELECT tail FROM mailbox WHERE id = ?", (number,)).fetchone()[0]
             self._tails[address] = self.known.tails[address] = tail = max(known, now)
         return tail
-
-    def _count(self, address: str, change: int) -> None:
-        self.changes[address] = self.changes.get(address, 0) + change
 
     def depths(self, addresses: Iterable[str]) -> dict[str, int]:
         """Write the changed depths and tails down; the depths of those that changed, and of these addresses."""

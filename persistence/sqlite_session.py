@@ -181,17 +181,20 @@ class SqliteSession:
 
     def begin(self, message: int, attempt: int, started: float) -> int:
         """Note that an attempt begins; the result is for `end`."""
+        file = self._file
         try:
-            return self.number << 32 | self._file.begin(message, attempt, started) if self._file is not None else -1
+            return self.number << 32 | file.begin(message, attempt, started) if file is not None else -1
         except OSError:  # the disk is full, and the file would have to grow
             return -1
 
     def end(self, begun: int) -> None:
         """The attempt has ended."""
-        number, slot = divmod(begun, 1 << 32)
-        if self._file is not None and number == self.number:  # or it began in a session that is over
-            with contextlib.suppress(ValueError):
-                self._file.end(slot)
+        file = self._file
+        if file is not None and begun >> 32 == self.number:  # or it began in a session that is over
+            try:
+                file.end(begun & 0xFFFFFFFF)
+            except ValueError:
+                pass  # it has ended before
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear of what other sessions write, and tell them that there is one more."""
@@ -204,6 +207,11 @@ class SqliteSession:
         self._look_round()
         if self._bell is not None:
             self._bell.ring([self._bell_of(name).name for name in self._others], None)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether other sessions are known that would have to be told."""
+        return bool(self._others)
 
     def tell_others(self, addresses: set[str]) -> None:
         """Wake the other sessions, for which there may be something."""
