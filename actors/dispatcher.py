@@ -43,6 +43,10 @@ class Job(Protocol):
         """Its own task was cancelled while nothing ran in it; solo jobs only."""
         ...
 
+    def pauses(self) -> None:
+        """Its code waits for something."""
+        ...
+
     def activate(self) -> Coroutine[Any, Any, bool]:
         """One activation, or the rest of one that was set aside; its result says whether it stopped only because its
         budget was used up.
@@ -182,6 +186,7 @@ class Dispatcher:
                     self._retire()
                     return
                 continue
+            job.pauses()
             if type(awaited) is Handover:  # never in a job that had waited before, nor in a solo one: see `Cell.start`
                 self._shown.now = None
                 awaited.shelve(job, steps)
@@ -214,6 +219,7 @@ class Dispatcher:
                     resume, value = steps.throw, error
                 self._shown.now, job.carrier = job, None
                 awaited = run(resume, value)
+                job.pauses()
         except StopIteration:
             return
         finally:

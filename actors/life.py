@@ -18,8 +18,8 @@ from .exits import Crashed
 from .incarnation import RUNNING, STARTED, STARTING, UNUSED
 from .seat import COUNTS_TELL
 
-BUDGET = 512
-"""Messages per activation, at most."""
+BUDGET = 1_000
+"""Messages per activation, at most: as many as most mailboxes hold, so that whoever waits for room waits once for many."""
 FIRST_LOOK = 4
 """Messages before the clock is first read: short drains never read it, and slow handlers are noticed soon."""
 
@@ -122,25 +122,30 @@ class Life(Ending):
         True: the budget was used up.
         """
         mailbox, instance, runtime = self.cell.mailbox, self.instance, self.runtime
-        queue, observed = mailbox.unfold(), runtime.bus.every_message
+        queue, observed, at_once = mailbox.unfold(), runtime.bus.every_message, mailbox.at_once
         seat = self.seat if self.seat is not None else self.take_seat()
         variables, shared, seated = self.variables, -1, -1  # never the counts, where these tell nothing
         if COUNTS_TELL:
             shared, seated = getrefcount(variables), getrefcount(seat)
         done, look, began = 0, FIRST_LOOK, 0.0
         while True:
-            if self.attention and not await self.attend():
-                return False
+            if self.attention:
+                seat.turn = None
+                if not await self.attend():
+                    return False
             if not queue:
+                self.pauses()
+                if queue:
+                    continue  # what came in may have to wait for what overlaps
                 break
             if done == look:
                 if done >= BUDGET or runtime.loop.time() > self.lane.until:
                     break
-                look *= 2
+                look = min(look * 2, BUDGET)
             done += 1
             envelope = queue.popleft()
-            if mailbox.waiting:
-                mailbox.release()  # at once: the one who waits may be the very actor that this handler is about to ask
+            if at_once and mailbox.waiting:
+                mailbox.release()
             handler, reply, args = envelope.handler, envelope.reply, envelope.args
             if envelope.phase != QUEUED or (reply is not None and self.expired(envelope, reply)):
                 continue
@@ -171,12 +176,11 @@ class Life(Ending):
                     reply.set_result(result)
                 if observed:
                     self.tell_processed(envelope, began, "ok")
-            seat.turn = None
             if seat.link is not None:
                 seat.over()
             if getrefcount(variables) != shared or getrefcount(seat) != seated:
                 # A copy of the context is left, in a task say, or a variable was set: see `seat`.
-                self.seat = None
+                self.seat = seat.turn = None
                 if len(self.context) > 1:
                     self.context = Variables()
                     break
@@ -184,12 +188,23 @@ class Life(Ending):
                 variables = self.variables
                 if COUNTS_TELL:
                     shared, seated = getrefcount(variables), getrefcount(seat)
+        seat.turn = None
+        self.pauses()
         if queue or self.control or self.leaving is not None or self.detached:
             self.lane.push(self)
             return done > 1 and bool(queue)
         mailbox.asleep = True
         runtime.activity.add(-1)
         return False
+
+    def pauses(self) -> None:
+        """Nothing is taken out for a while: those who wait for room may go on.
+
+        Not only at the end of a drain: one who waits may be the very actor that the handler has just asked.
+        """
+        mailbox = self.cell.mailbox
+        if mailbox.waiting and self.phase == RUNNING:
+            mailbox.release()
 
     async def attend(self) -> bool:
         """Look after everything but messages; False when there is nothing more to serve now."""
@@ -201,6 +216,7 @@ class Life(Ending):
             return False
         if self.overlapping and (control or (queue and self.must_wait(queue[0]))):
             self.gated = True
+            self.pauses()
             return False
         if control:
             # In front of everything, one at a time; in the mailbox only for the instant until it is taken below.

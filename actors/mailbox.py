@@ -47,19 +47,22 @@ NOTHING: deque[Envelope] = deque()
 class Mailbox:
     """Holds what waits for one actor, across its restarts. `full` is a policy of `Bounded`.
 
-    `plain`: senders may append to `queue` themselves while it holds less than `limit` and nobody waits in line.
+    `admits`: senders may append to `queue` themselves while it holds less than that; 0 where they have to `put`.
     """
 
-    __slots__ = ("asleep", "full", "limit", "owner", "plain", "queue", "waiting")
+    __slots__ = ("_plain", "admits", "asleep", "full", "limit", "owner", "queue", "waiting")
     seat: type[Seat] = Seat
     """What its actor's handlers sit on."""
     keeper: Keeper | None = None
     """What stores the messages, in a durable one."""
+    at_once: bool = False
+    """Whether there must be nobody who waits while there is room, not even for the time of a drain."""
     restores: bool = False
     """Whether there is something to load before an incarnation starts."""
 
     def __init__(self, owner: Owner, limit: int, full: str, plain: bool = True) -> None:
-        self.owner, self.limit, self.full, self.plain = owner, limit, full, False
+        self.owner, self.limit, self.full, self._plain = owner, limit, full, plain
+        self.admits = 0
         self.queue: deque[Envelope] = NOTHING if plain else deque()
         self.asleep = False
         self.waiting: Line | None = None
@@ -71,7 +74,8 @@ class Mailbox:
     def unfold(self) -> deque[Envelope]:
         """The queue, to write to."""
         if self.queue is NOTHING:
-            self.queue, self.plain = deque(), True
+            self.queue = deque()
+            self.admits = self.limit if self.waiting is None else 0
         return self.queue
 
     def put_nowait(self, envelope: Envelope) -> bool:
@@ -100,17 +104,18 @@ class Mailbox:
 
     def put(self, envelope: Envelope, timeout: float | None) -> Awaitable[None]:
         """Take the envelope, but wait for room first, at most `timeout` seconds. Awaiting it raises `MailboxFull`."""
-        if not self.plain:
+        if not self._plain:
             return self.line_up(envelope, timeout)
-        if self.waiting is None:
-            self.waiting = Line()
-        return self.waiting.wait(self.owner.path, envelope, timeout)
+        return self._line().wait(self.owner.path, envelope, timeout)
 
     def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
         """Let an envelope that found no room wait in line, from now on; the result is `Line.join`'s."""
+        return self._line().join(self.owner.path, envelope, timeout)
+
+    def _line(self) -> Line:
         if self.waiting is None:
-            self.waiting = Line()
-        return self.waiting.join(self.owner.path, envelope, timeout)
+            self.waiting, self.admits = Line(), 0  # nobody may pass those who wait
+        return self.waiting
 
     async def restore(self, instance: Any) -> None:
         """Give a new instance what is kept for it."""
@@ -121,6 +126,7 @@ class Mailbox:
             self.waiting.admit(self.queue, self.limit)
             if not self.waiting:
                 self.waiting = None
+                self.admits = self.limit if self._plain else 0
 
     def take_out(self, chosen: Callable[[Envelope], bool]) -> list[Envelope]:
         """Take out the envelopes that match, also from the line of those who wait for room; the others move up."""
@@ -153,7 +159,7 @@ class Mailbox:
         """Everything that waits, in order, also with those who wait for room; the mailbox is empty afterwards."""
         left = list(self.queue)
         self.queue.clear()
-        line, self.waiting = self.waiting, None
+        line, self.waiting, self.admits = self.waiting, None, 0
         if line is not None:
             left += [place.enter() for place in line.clear()]
         return left

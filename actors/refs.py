@@ -73,7 +73,8 @@ class Ref(Configurable, Generic[A_co]):
         recipient = self._found
         if recipient is None or recipient.gone:
             recipient = self._find()
-        seat, sender = seat_now(), None
+        seat = seat_now()
+        sender = None
         if seat is not None:
             turn = seat.turn  # what `seat.sender()` says too, without the call
             sender = seat.host if turn is not None and turn.phase == IN_HAND else seat.sender()
@@ -92,7 +93,7 @@ class Ref(Configurable, Generic[A_co]):
         envelope, mailbox = Envelope(found, args, kwargs or None, sender), recipient.mailbox
         # What `put_nowait` does, without the call: this is the path of every message.
         queue = mailbox.queue
-        if mailbox.plain and not mailbox.waiting and len(queue) < mailbox.limit:
+        if len(queue) < mailbox.admits:
             queue.append(envelope)
             if mailbox.asleep:
                 recipient.wake()

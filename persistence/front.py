@@ -211,14 +211,23 @@ class Front(Door):
 
     def settle(self, hand: Hand, step: Step) -> None:
         """Have the outcome of a delivery written."""
-        self._out(hand.record)
+        hands = self._hands
+        if self.routed:
+            self._out(hand.record)
+        else:
+            hands.pop(hand.record.token, None)
         self.runtime.activity.count += 1
         self.store.settle(step, functools.partial(self._settled, hand, step))
-        if self._attached and len(self._hands) * 2 <= self.window:
+        if len(hands) * 2 <= self._window and self._attached and len(hands) * 2 <= self.window:
             self.store.has_room(self.address)
 
     def _settled(self, hand: Hand, step: Step, verdict: Verdict) -> None:
         hand.settled(verdict)
+        if verdict == "ok" and step.outcome == "ack" and self._parking.is_spotless:  # as nearly all do
+            if step.reply is not None:
+                self.store.replied(hand.record.id, step.reply)
+            self.runtime.activity.add(-1)
+            return
         if step.holds:
             self._holding.discard(self._lanes.lane_of(hand.record))
         if step.outcome != "ack":

@@ -70,36 +70,25 @@ class Front(Protocol):
     async def extend(self, hand: "Hand", progress: bytes) -> bool: ...
 
 
-class Hand:
-    """One delivery and what it brought so far."""
+class Hand(msgspec.Struct, eq=False):
+    """One delivery and what it brought so far.
 
-    __slots__ = (
-        "_asks",
-        "_later",
-        "args",
-        "codec",
-        "front",
-        "host",
-        "instance",
-        "kwargs",
-        "record",
-        "slot",
-        "staged",
-        "started",
-    )
+    `staged`: what goes into the store with its end; `later`: what actors in memory are sent after that. Most send
+    nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand.
+    """
 
-    def __init__(
-        self, front: Front, record: Delivery, codec: HandlerCodec, args: tuple[Any, ...], kwargs: dict[str, Any] | None
-    ) -> None:
-        self.front, self.record, self.codec, self.args, self.kwargs = front, record, codec, args, kwargs
-        # Most send nothing: a list is made when it is needed.
-        self.staged: list[Outgoing] | tuple[()] = ()
-        self._later: list[tuple[Any, Envelope]] | tuple[()] = ()
-        self._asks: Counter[str] | None = None
-        self.instance: Any = None
-        self.host: Any = None  # the incarnation in which it is in hand
-        self.slot = -1
-        self.started = 0.0
+    front: Front
+    record: Delivery
+    codec: HandlerCodec
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] | None
+    staged: list[Outgoing] | tuple[()] = ()
+    later: list[tuple[Any, Envelope]] | tuple[()] = ()
+    asks: Counter[str] | None = None
+    instance: Any = None
+    host: Any = None
+    slot: int = -1
+    started: float = 0.0
 
     @property
     def delivery(self) -> InHand:
@@ -150,7 +139,10 @@ class Hand:
             if crash_points.on:
                 crash_points.at(Point.DECIDED)
         finally:
-            solitude.leave(alone)
+            if alone or solitude.is_wanted:
+                solitude.leave(alone)
+            else:
+                solitude.running -= 1
 
     def _done(self, result: Any) -> Step:
         record = self.record
@@ -164,7 +156,7 @@ class Hand:
     def _went_wrong(self, error: BaseException) -> None:
         """Decide what becomes of it; returns if the actor may go on with this instance."""
         front, record = self.front, self.record
-        self.staged = self._later = ()
+        self.staged = self.later = ()
         if isinstance(error, FATAL) or (isinstance(error, asyncio.CancelledError) and self._is_killed()):
             front.interrupted(self)
             raise error
@@ -202,16 +194,16 @@ class Hand:
         """The idempotency key of an ask in this delivery: the same at each attempt for the same question."""
         said = f"{message.address} {message.handler} ".encode() + message.body
         content = hashlib.blake2b(said, digest_size=8).hexdigest()
-        if self._asks is None:
-            self._asks = Counter()
-        self._asks[content] += 1
-        return f"ask:{self.record.id}:{content}:{self._asks[content]}"
+        if self.asks is None:
+            self.asks = Counter()
+        self.asks[content] += 1
+        return f"ask:{self.record.id}:{content}:{self.asks[content]}"
 
     def after_commit(self, recipient: Any, envelope: Envelope) -> None:
         """Send this to an actor in memory when the ack is committed, or never."""
-        if isinstance(self._later, tuple):
-            self._later = []
-        self._later.append((recipient, envelope))
+        if isinstance(self.later, tuple):
+            self.later = []
+        self.later.append((recipient, envelope))
 
     async def heartbeat(self, progress: object) -> None:
         """Tell how far the handler got. Raises `Detached` if the message is somebody else's by now."""
@@ -227,10 +219,11 @@ class Hand:
             self.front.end(slot)
         if crash_points.on:
             crash_points.at(Point.ENDED)
-        later, self._later = self._later, ()
-        if verdict == "ok":
-            for recipient, envelope in later:
-                send(recipient, envelope)
+        if self.later:
+            later, self.later = self.later, ()
+            if verdict == "ok":
+                for recipient, envelope in later:
+                    send(recipient, envelope)
 
     def message(self) -> Message:
         """What was said."""

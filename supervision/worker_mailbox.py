@@ -49,6 +49,7 @@ class WorkerMailbox(Mailbox):
     """Holds what waits for one worker. When it has room it takes the first of those who wait for it, or for any."""
 
     __slots__ = ("_asleep", "keeper", "line", "owner", "pool", "seat")
+    at_once = True  # or what is sent now, to a worker that has room, would pass what waits in the pool's lines
     owner: Any
 
     def __init__(self, owner: Any, spec: WorkerMailboxSpec) -> None:

@@ -43,6 +43,9 @@ class Step:
     def cancelled_at_rest(self, error: asyncio.CancelledError) -> None:
         raise error
 
+    def pauses(self) -> None:
+        """Nobody waits for room here."""
+
 
 async def nothing(_: Step) -> None: ...
 
