@@ -19,7 +19,7 @@ from .incarnation import RUNNING, STARTED, STARTING, UNUSED
 from .seat import COUNTS_TELL
 
 BUDGET = 1_000
-"""Messages per activation, at most: as many as most mailboxes hold, so that whoever waits for room waits once for many."""
+"""Messages per activation, at most: what most mailboxes hold, so that who waits for room does so once for many."""
 FIRST_LOOK = 4
 """Messages before the clock is first read: short drains never read it, and slow handlers are noticed soon."""
 
