@@ -7,6 +7,11 @@ from typing import Protocol
 from .errors import AddressTaken
 from .records import Batch, Delivery, Order, Want, Written
 
+BOTTOM, TOP = -(1 << 62), 1 << 62
+"""Below and above all priorities."""
+URGENT = 32
+"""Messages of a higher priority that a full mailbox is given at a time."""
+
 
 class Consumer(Protocol):
     """A mailbox that takes what the store has for its address."""
@@ -17,6 +22,10 @@ class Consumer(Protocol):
     def order(self) -> Order: ...
     def room(self) -> int:
         """How many more deliveries it would take now."""
+        ...
+
+    def lowest(self) -> int | None:
+        """The lowest priority of what it has not begun, if it would take more of a higher one, though it is full."""
         ...
 
     def take(self, deliveries: list[Delivery]) -> None:
@@ -108,14 +117,16 @@ class Consumers:
         hungry, self._hungry = self._hungry, {}
         wants: dict[str, Want] = {}
         for address in hungry:
-            self._want(address, wants)
-        for address in dict.fromkeys([message.address for message in batch.puts]):
-            self._want(address, wants)
+            self._want(address, wants, TOP)
+        highest: dict[str, int] = {}
+        for message in batch.messages():
+            if message.priority > highest.get(message.address, BOTTOM):
+                highest[message.address] = message.priority
+        for address, priority in highest.items():
+            self._want(address, wants, priority)
         for step in batch.steps:
-            for message in step.outgoing:
-                self._want(message.address, wants)
             if step.outcome in ("retry", "release"):
-                self._want(step.delivery.address, wants)
+                self._want(step.delivery.address, wants, step.delivery.priority)
         batch.wants = list(wants.values())
 
     def leave(self, batch: Batch) -> None:
@@ -127,15 +138,19 @@ class Consumers:
         self._hungry = {want.address: None for want in batch.wants} | self._hungry
         self._left = {name: None for name in batch.left if name not in self._known} | self._left
 
-    def _want(self, address: str, wants: dict[str, Want]) -> None:
+    def _want(self, address: str, wants: dict[str, Want], priority: int) -> None:
+        """Claim for that mailbox, for which there may be something up to that priority."""
         consumer = self._known.get(address)
         if consumer is None or address in wants:
             return
         room = consumer.room()
         if room > 0:
             wants[address] = Want(address, consumer.order, room)
-        else:
-            self._more.add(address)
+            return
+        self._more.add(address)
+        lowest = consumer.lowest()
+        if lowest is not None and priority > lowest:
+            wants[address] = Want(address, consumer.order, URGENT, lowest)
 
     def take(self, batch: Batch, written: Written) -> list[Delivery]:
         """Hand out what was claimed; what was claimed for one that was detached meanwhile is the result."""

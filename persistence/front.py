@@ -63,6 +63,13 @@ class Front(Door):
             return most if not self._hands else 0
         return max(0, self.window - len(self._hands))
 
+    def lowest(self) -> int | None:
+        """See `Consumer.lowest`. A pool has few that are not begun."""
+        hands = self._hands
+        if self.routed or not self._attached or self._parking.is_parked or len(hands) >= 2 * self._window:
+            return None
+        return min((hand.record.priority for hand in hands.values() if not hand.started), default=None)
+
     @property
     def window(self) -> int:
         """How many may be claimed at a time: in a pool, enough for each worker to have a next one."""

@@ -140,13 +140,15 @@ class Box:
         passed: list[Place] = []
         seen = 0
         if want.order == "strict" and self._held:
-            if any(row.next > now for row in self._held.values()):
+            if want.above is not None or any(row.next > now for row in self._held.values()):
                 return []  # one that waits for its retry holds up all others, of every priority
             self._waiting.sort(key=lambda place: (place[2] not in self._held, place))  # and goes before them then
         for place in self._waiting:
             if len(picked) == want.room:
                 break
             row = self.rows[place[2]]
+            if want.above is not None and row.message.priority <= want.above:
+                break
             seen += 1
             if row.next > now or (row.key and row.key in busy):
                 passed.append(place)

@@ -142,11 +142,15 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Want(msgspec.Struct, frozen=True):
-    """That a mailbox would take up to `room` more messages, in that order."""
+    """That a mailbox would take up to `room` more messages, in that order.
+
+    `above`: only those of a higher priority than that, for it is full of others that are not begun; None: any.
+    """
 
     address: str
     order: Order
     room: int
+    above: int | None = None
 
 
 class Batch(msgspec.Struct):

@@ -48,8 +48,10 @@ class Claims(Rows):
 
     def _is_quiet(self, want: Want) -> bool:
         number = self.mailbox(want.address)
-        return number in self.known.quiet and (
-            want.order == "free" or (want.order == "strict" and number in self._owned)
+        return (
+            number in self.known.quiet
+            and want.above is None
+            and (want.order == "free" or (want.order == "strict" and number in self._owned))
         )
 
     def born(self) -> list[Delivery]:
@@ -67,7 +69,7 @@ class Claims(Rows):
         if len(deliveries) >= want.room:
             return deliveries, None
         due = self.next_due(want, now)
-        if due is None and (want.order == "free" or number in self._owned):
+        if due is None and want.above is None and (want.order == "free" or number in self._owned):
             self.known.quiet.add(number)
         return deliveries, due
 
@@ -76,9 +78,10 @@ class Claims(Rows):
         execute("UPDATE message SET state = 0, next = 0 WHERE state = 5 AND mailbox = ? AND next <= ?", (number, now))
         if want.order == "strict":
             waits = "SELECT 1 FROM message WHERE state = 0 AND mailbox = ? AND next > 0 AND next > ? LIMIT 1"
-            if not self._own(number, want.address) or execute(waits, (number, now)).fetchone():
+            since = now if want.above is None else 0.0  # one that is due goes before all, so no others are picked
+            if not self._own(number, want.address) or execute(waits, (number, since)).fetchone():
                 return []  # one that waits for its retry holds up all others, of every priority
-        given = {"mailbox": number, "me": self.me, "now": now, "room": want.room}
+        given = {"mailbox": number, "me": self.me, "now": now, "room": want.room, "above": want.above}
         rows: list[Sequence[Any]] = []
         if want.order == "strict":  # one whose retry is due goes first, whatever came since
             rows = execute(self._select(want, " AND next > 0"), given).fetchall()
@@ -95,6 +98,8 @@ class Claims(Rows):
 
     def _select(self, want: Want, only: str = "") -> str:
         base = f"SELECT {COLUMNS} FROM message AS one WHERE mailbox = :mailbox AND state = 0{only}"
+        if want.above is not None:
+            base += " AND priority > :above"
         if want.order == "free":
             base += " AND next <= :now"
         elif want.order == "keyed":

@@ -137,8 +137,10 @@ class Session:
     async def receipts(self, *messages: Outgoing) -> list[Receipt]:
         return (await self.write(puts=messages)).receipts
 
-    async def claim(self, order: Order = "free", room: int = 100, address: str = INBOX) -> list[Delivery]:
-        return (await self.write(wants=[Want(address, order, room)])).deliveries
+    async def claim(
+        self, order: Order = "free", room: int = 100, address: str = INBOX, above: int | None = None
+    ) -> list[Delivery]:
+        return (await self.write(wants=[Want(address, order, room, above)])).deliveries
 
     async def one(self, order: Order = "free", address: str = INBOX) -> Delivery:
         """Claim one message; there has to be one."""

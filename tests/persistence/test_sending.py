@@ -8,6 +8,7 @@ import pytest
 from tests.actors.lives import Systems
 from tests.persistence.jobs import (
     Book,
+    Other,
     Plain,
     Stores,
     Weather,
@@ -15,6 +16,7 @@ from tests.persistence.jobs import (
     failing,
     held,
     letters,
+    other_ref,
     plain_ref,
     rest,
     running,
@@ -182,6 +184,34 @@ async def test_a_higher_priority_goes_first_also_before_those_that_were_claimed_
         gate.set()
         await s.idle()
         assert book.words == ["higher", "high", "usual 1", "usual 2", "low"]
+
+
+@pytest.mark.parametrize("how", ["told", "told by another actor", "due after a while"])
+async def test_a_higher_priority_goes_first_though_the_mailbox_has_claimed_all_that_it_has_room_for(
+    system: Systems, stores: Stores, how: str
+) -> None:
+    book, store = Book(), stores()
+
+    @book.deed
+    async def send_it(_: Worker) -> None:
+        await worker_ref(s).priority(1).tell(Worker.note, "high")
+
+    children = worker(book, window=4), worker(book, Other, "b")
+    async with running(system, *children, store=store) as s:
+        gate = await occupied(worker_ref(s), book)
+        await worker_ref(s).tell_many(Worker.note, [str(n) for n in range(20)])
+        match how:
+            case "told":
+                await worker_ref(s).priority(1).tell(Worker.note, "high")
+            case "told by another actor":
+                await other_ref(s).ask(Other.do, send_it)
+            case _:
+                await worker_ref(s).priority(1).later(0.02).tell(Worker.note, "high")
+                while (await store.counts())["work"].claimed < 5:  # it has room for four
+                    await asyncio.sleep(0.005)
+        gate.set()
+        await s.idle()
+        assert book.words == ["high", *(str(n) for n in range(20))]
 
 
 async def test_messages_of_one_batch_go_by_priority(system: Systems, stores: Stores) -> None:

@@ -66,7 +66,28 @@ async def test_interrupts_are_counted_in_all(bench: Bench) -> None:
     assert (await one.one()).interrupts == 3
 
 
+@pytest.mark.parametrize("order", ORDERS)
+async def test_a_full_mailbox_is_given_only_what_goes_before_all_that_it_has(bench: Bench, order: Order) -> None:
+    one = await bench.session()
+    await one.put("a", "b")
+    await one.claim(order, 1)
+    await one.put("urgent", priority=2)
+    await one.put("same", priority=1)
+    assert bodies(await one.claim(order, above=1)) == ["urgent"]
+    assert await one.claim(order, above=1) == []
+    assert bodies(await one.claim(order)) == ["same", "b"]
+
+
 class TestStrict:
+    async def test_a_full_mailbox_is_given_nothing_before_a_retry_that_is_due(self, bench: Bench) -> None:
+        one = await bench.session()
+        await one.put("a")
+        await one.settle(step(await one.one("strict"), "retry", at=LATER, holds=True))
+        await one.put("urgent", priority=1)
+        bench.clock.pass_by(60)
+        assert await one.claim("strict", above=0) == []
+        assert bodies(await one.claim("strict")) == ["a", "urgent"]
+
     async def test_another_session_gets_none_while_the_first_is_there(self, bench: Bench) -> None:
         one, two = await bench.session(), await bench.session()
         await one.put("a", "b")
