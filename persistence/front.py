@@ -10,23 +10,19 @@ from upright.actors.events import Event
 from upright.actors.exits import Failed
 from upright.actors.handlers import Handler
 from upright.supervision.parking import Parking
-from upright.supervision.retry import Again, Discarded, Quarantined, after_crash, after_interrupt, decide
+from upright.supervision.retry import Again, Discarded, Quarantined, after_interrupt, decide
 from upright.supervision.retry import Failed as FailedAttempt
 
-from .codec import HandlerCodec, StateCodec, Undecodable
+from .codec import HandlerCodec, StateCodec
 from .door import Door
 from .durable_state import DurableState
 from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining
 from .hand import Hand, Handed, run_in_hand
 from .lanes import Lanes
+from .reading import Reader, Unread
 from .records import Delivery, Failure, Step, Verdict
 from .replies import no_reply
 from .solitude import Solitude
-
-UNREADABLE_FOR = 600.0
-"""Seconds for which a message that cannot be read is deferred: in a rolling deploy, old workers meet new messages."""
-UNREADABLE_PAUSE = 30.0
-"""Seconds between two tries to read it."""
 
 
 class Front(Door):
@@ -48,6 +44,7 @@ class Front(Door):
         self.end: Callable[[int], None] = store.end
         self.now: Callable[[], float] = store.now
         self._handlers: dict[str, Handler] = {}
+        self._reader = Reader(actor, self._codec, spec.retry, self.runtime.locate)
         self._lanes = Lanes(self.order)
         self._holding: set[str | None] = set()
         self._parking = Parking()
@@ -90,7 +87,7 @@ class Front(Door):
             if self._holding and self._lanes.lane_of(delivery) in self._holding:
                 self._give_back(delivery)  # it was claimed before the one in front of it had to wait for its retry
                 continue
-            envelope = self._read(delivery, now)
+            envelope = self._accept(delivery, now)
             if envelope is None:
                 continue
             if parking.is_parked:
@@ -114,48 +111,28 @@ class Front(Door):
             if follower is not None:
                 self._pass_in(follower)
 
-    def _read(self, delivery: Delivery, now: float) -> Handed | None:
+    def _accept(self, delivery: Delivery, now: float) -> Handed | None:
         """The envelope of a delivery, if it is to be handled and can be read."""
-        policy = self.spec.retry
-        if delivery.expires < now:
-            self._put_aside(delivery, "expired", None)
+        read = self._reader.read(delivery, now)
+        if isinstance(read, Unread):
+            failure = Failure(delivery.attempt - 1, now, now, read.why) if read.why else None
+            if read.again_at is None:
+                self._put_aside(delivery, read.reason, failure)
+            else:
+                step = Step(
+                    delivery, "retry", delivery.attempt - 1, at=read.again_at, holds=self.order != "free",
+                    reason=read.reason,
+                )  # fmt: skip
+                self.store.settle(step, _unheard)
             return None
-        if delivery.crashes:
-            verdict = after_crash(
-                policy, attempt=delivery.attempt - 1, crashes=delivery.crashes, stored_at=delivery.accepted, now=now
-            )
-            if isinstance(verdict, Quarantined):
-                self._put_aside(delivery, verdict.reason, None)
-                return None
-        codec = self._codec.handlers.get(delivery.handler)
-        if codec is None:
-            self._unreadable(delivery, "unknown_handler", f"{self.actor.__name__} has no handler {delivery.handler}")
-            return None
-        try:
-            args, kwargs = codec.decode(delivery.body, self.runtime.locate)
-        except Undecodable as error:
-            self._unreadable(delivery, "undecodable", str(error))
-            return None
-        hand = Hand(self, delivery, codec, args, kwargs)
-        handler = self._handlers.get(codec.method) or self._handler(codec)
+        hand = Hand(self, delivery, *read)
+        handler = self._handlers.get(hand.codec.method) or self._handler(hand.codec)
         return Handed(handler, (hand,), None, None, work=hand)
 
     def _handler(self, codec: HandlerCodec) -> Handler:
         limit = getattr(codec.function, "__concurrent__", 0)
         found = self._handlers[codec.method] = Handler(codec.method, run_in_hand, limit, self.routed)
         return found
-
-    def _unreadable(self, delivery: Delivery, reason: str, why: str) -> None:
-        now = self.now()
-        if now - delivery.accepted > UNREADABLE_FOR:
-            failure = Failure(delivery.attempt - 1, now, now, why)
-            self._put_aside(delivery, reason, failure)
-        else:
-            step = Step(
-                delivery, "retry", delivery.attempt - 1, at=now + UNREADABLE_PAUSE, holds=self.order != "free",
-                reason=reason,
-            )  # fmt: skip
-            self.store.settle(step, _unheard)
 
     def _put_aside(self, delivery: Delivery, reason: str, failure: Failure | None) -> None:
         reply = no_reply(reason, None) if delivery.asked or delivery.once else None

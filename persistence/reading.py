@@ -1,0 +1,67 @@
+"""Reading what was stored: whether a delivery is to be handled, and with which arguments.
+
+It stands apart because nothing happens here. What cannot be read is no error: in a rolling deploy, workers of an older
+version meet messages of a newer one, and those of the newer version will come.
+"""
+
+from typing import Any, NamedTuple
+
+from upright.supervision.retry import Quarantined, Retry, after_crash
+
+from .codec import ActorCodec, HandlerCodec, Undecodable
+from .forms import Locate
+from .records import Delivery
+
+UNREADABLE_FOR = 600.0
+"""Seconds for which a message that cannot be read is deferred: until every worker is of the new version."""
+UNREADABLE_PAUSE = 30.0
+"""Seconds between two tries to read it."""
+
+Call = tuple[HandlerCodec, tuple[Any, ...], dict[str, Any] | None]
+"""The handler, the arguments and the keywords of a message."""
+
+
+class Unread(NamedTuple):
+    """A delivery that is not to be handled now.
+
+    `reason`: its code. `why`: that in words, "" if there is no more to say. `again_at`: when to try again, on the
+    store's clock; None for never.
+    """
+
+    reason: str
+    why: str = ""
+    again_at: float | None = None
+
+
+class Reader:
+    """Reads the deliveries for handlers of `actor`; `locate` finds the refs in them."""
+
+    def __init__(self, actor: type[Any], codec: ActorCodec, policy: Retry, locate: Locate) -> None:
+        self._actor, self._policy, self._locate = actor, policy, locate
+        self._handlers = codec.handlers
+
+    def read(self, delivery: Delivery, now: float) -> Call | Unread:
+        """What to call for a delivery, or why nothing is to be called."""
+        if delivery.expires < now:
+            return Unread("expired")
+        if delivery.crashes:
+            verdict = after_crash(
+                self._policy, attempt=delivery.attempt - 1, crashes=delivery.crashes, stored_at=delivery.accepted,
+                now=now,
+            )  # fmt: skip
+            if isinstance(verdict, Quarantined):
+                return Unread(verdict.reason)
+        codec = self._handlers.get(delivery.handler)
+        if codec is None:
+            missing = f"{self._actor.__name__} has no handler {delivery.handler}"
+            return self._unreadable(delivery, "unknown_handler", missing, now)
+        try:
+            args, kwargs = codec.decode(delivery.body, self._locate)
+        except Undecodable as error:
+            return self._unreadable(delivery, "undecodable", str(error), now)
+        return codec, args, kwargs
+
+    def _unreadable(self, delivery: Delivery, reason: str, why: str, now: float) -> Unread:
+        if now - delivery.accepted > UNREADABLE_FOR:
+            return Unread(reason, why)
+        return Unread(reason, why, now + UNREADABLE_PAUSE)
