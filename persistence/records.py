@@ -115,7 +115,7 @@ class StateRecord(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """What becomes of a delivery. All of it happens, or none.
 
     `ack`: it is done, with its `reply` if it was asked, its new `state`, and what it sent. `retry`: again, not before
