@@ -9,6 +9,7 @@ from upright.actors.envelope import Envelope
 from upright.actors.events import Event
 from upright.actors.exits import Failed
 from upright.actors.handlers import Handler
+from upright.actors.message import DeadLetter, Message
 from upright.supervision.parking import Parking
 from upright.supervision.retry import Again, Discarded, Quarantined, after_interrupt, decide
 from upright.supervision.retry import Failed as FailedAttempt
@@ -142,8 +143,17 @@ class Front(Door):
 
     def _told(self, step: Step, verdict: Verdict) -> None:
         """Whoever asked hears that there will be no answer."""
-        if verdict == "ok" and step.reply is not None:
-            self.store.replied(step.delivery.id, step.reply)
+        if verdict == "ok":
+            record = step.delivery
+            self._bury(step, Message(record.handler, (record.body,), asked=record.asked), None)
+            if step.reply is not None:
+                self.store.replied(record.id, step.reply)
+
+    def _bury(self, step: Step, message: Message, error: BaseException | None) -> None:
+        """Let the dead-letter actor hear of a message that is in quarantine now."""
+        record = step.delivery
+        letter = DeadLetter(self.path, message, step.reason, error, record.sender or None, self.now(), record.id)
+        self.runtime.office.send(letter)
 
     def expired(self, hand: Hand) -> None:
         """Its time was up before its turn came."""
@@ -193,19 +203,19 @@ class Front(Door):
     def _give_back(self, delivery: Delivery) -> None:
         self.store.settle(Step(delivery, "release", delivery.attempt - 1), _unheard)
 
-    def settle(self, hand: Hand, step: Step) -> None:
-        """Have the outcome of a delivery written."""
+    def settle(self, hand: Hand, step: Step, error: BaseException | None = None) -> None:
+        """Have the outcome of a delivery written; `error`: what led to it."""
         hands = self._hands
         if self.routed:
             self._out(hand.record)
         else:
             hands.pop(hand.record.token, None)
         self.runtime.activity.count += 1
-        self.store.settle(step, functools.partial(self._settled, hand, step))
+        self.store.settle(step, functools.partial(self._settled, hand, step, error))
         if len(hands) * 2 <= self._window and self._attached and len(hands) * 2 <= self.window:
             self.store.has_room(self.address)
 
-    def _settled(self, hand: Hand, step: Step, verdict: Verdict) -> None:
+    def _settled(self, hand: Hand, step: Step, error: BaseException | None, verdict: Verdict) -> None:
         hand.settled(verdict)
         if verdict == "ok" and step.outcome == "ack" and self._parking.is_spotless:  # as nearly all do
             if step.reply is not None:
@@ -222,6 +232,8 @@ class Front(Door):
             self._tell(MailboxOpened(self.path, self.address))
             self.store.stir(self.address)
         if verdict == "ok":
+            if step.outcome == "quarantine":
+                self._bury(step, hand.message(), error)
             if step.reply is not None:
                 self.store.replied(hand.record.id, step.reply)
         else:
@@ -260,7 +272,7 @@ class Front(Door):
             case Discarded():
                 reply = no_reply("discarded", error) if record.asked or record.once else None
                 step = Step(record, "discard", record.attempt, started=hand.started, failure=failure, reply=reply)
-        self.settle(hand, step)
+        self.settle(hand, step, error)
 
     def _park_or(self, verdict: Again | Quarantined, record: Delivery, now: float) -> Again | Quarantined:
         """What follows, unless so many have failed that the fault is not theirs: then all of them wait."""

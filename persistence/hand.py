@@ -62,7 +62,7 @@ class Front(Protocol):
     now: Callable[[], float]
     end: Callable[[int], None]
 
-    def settle(self, hand: "Hand", step: Step) -> None: ...
+    def settle(self, hand: "Hand", step: Step, error: BaseException | None = None) -> None: ...
     def failed(self, hand: "Hand", error: BaseException, failure: Failure) -> None: ...
     def give_back(self, hand: "Hand") -> None: ...
     def interrupted(self, hand: "Hand") -> None: ...
@@ -172,7 +172,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             step = Step(record, "ack", record.attempt, started=self.started, reply=refused(error))
             if not record.asked:
                 step = msgspec.structs.replace(step, outcome="quarantine", reason="rejected", failure=failure)
-            front.settle(self, step)
+            front.settle(self, step, error)
             return
         front.failed(self, error, failure)
         raise Renew(error) from error
