@@ -14,27 +14,6 @@ from .bus import EventBus
 from .exits import Crashed, Killed
 from .message import told
 
-LEVELS: dict[type[events.Event], int] = {
-    events.ActorSpawned: logging.DEBUG,
-    events.ActorStarted: logging.DEBUG,
-    events.ActorStartFailed: logging.ERROR,
-    events.ActorCrashed: logging.ERROR,
-    events.ActorRestarting: logging.DEBUG,
-    events.ActorRestarted: logging.INFO,
-    events.ActorStopped: logging.DEBUG,
-    events.ZombieDetached: logging.ERROR,
-    events.LoopBlocked: logging.ERROR,
-    events.MessageProcessed: logging.DEBUG,
-    events.MessageDropped: logging.DEBUG,
-    events.AskExpired: logging.INFO,
-    events.DeadLettered: logging.WARNING,
-    events.DeadLetterLost: logging.ERROR,
-    events.HookFailed: logging.ERROR,
-    events.SubscriberRemoved: logging.ERROR,
-    events.SupervisorGaveUp: logging.ERROR,
-    events.SystemGaveUp: logging.CRITICAL,
-}
-
 
 class EventLog:
     """Writes each event as one line: its name, and its fields as keys. Payloads and local variables are never written.
@@ -50,13 +29,13 @@ class EventLog:
 
     def subscribe(self, bus: EventBus) -> None:
         """Listen to all events of this level and above."""
-        kinds = [kind for kind in kinds_of(events.Event) if LEVELS.get(kind, kind.level) >= self.level]
+        kinds = [kind for kind in kinds_of(events.Event) if kind.level >= self.level]
         if kinds:
             bus.subscribe(self.write, *kinds)
 
     def write(self, event: events.Event) -> None:
         """Write one event."""
-        self._log.log(LEVELS.get(type(event), event.level), event.name, **fields(event))
+        self._log.log(event.level, event.name, **fields(event))
 
 
 def fields(event: events.Event) -> dict[str, Any]:

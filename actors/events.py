@@ -4,6 +4,7 @@ Nothing here knows who listens. Logs, metrics, traces, alerts and tests subscrib
 Durations are seconds and end in `_s`; no event carries a payload.
 """
 
+import logging
 from typing import ClassVar
 
 import msgspec
@@ -15,11 +16,11 @@ from .message import DeadLetter
 class Event(msgspec.Struct, frozen=True):
     """What all events share: `name`, dotted and past tense, constant per class; `path`, the actor it is about.
 
-    `level`: how the log weighs events of other wings, a number of `logging`.
+    `level`: how the log weighs it, a number of `logging`.
     """
 
     name: ClassVar[str] = "event"
-    level: ClassVar[int] = 20
+    level: ClassVar[int] = logging.INFO
     path: str
 
 
@@ -27,6 +28,7 @@ class ActorSpawned(Event, frozen=True):
     """An actor was given its path; it has not run yet. `kind`: its class."""
 
     name: ClassVar[str] = "actor.spawned"
+    level: ClassVar[int] = logging.DEBUG
     kind: str
 
 
@@ -34,6 +36,7 @@ class ActorStarted(Event, frozen=True):
     """`started()` returned. `incarnation`: 1 for the first."""
 
     name: ClassVar[str] = "actor.started"
+    level: ClassVar[int] = logging.DEBUG
     kind: str
     incarnation: int
 
@@ -42,6 +45,7 @@ class ActorStartFailed(Event, frozen=True):
     """`__init__` or `started()` raised, or took too long."""
 
     name: ClassVar[str] = "actor.start_failed"
+    level: ClassVar[int] = logging.ERROR
     kind: str
     incarnation: int
     error: BaseException
@@ -51,6 +55,7 @@ class ActorCrashed(Event, frozen=True):
     """An error escaped. `handler`: where, the method's name."""
 
     name: ClassVar[str] = "actor.crashed"
+    level: ClassVar[int] = logging.ERROR
     kind: str
     incarnation: int
     handler: str
@@ -61,6 +66,7 @@ class ActorRestarting(Event, frozen=True):
     """A new incarnation is about to start. `incarnation`: its number. `delay_s`: how long it was held back."""
 
     name: ClassVar[str] = "actor.restarting"
+    level: ClassVar[int] = logging.DEBUG
     kind: str
     incarnation: int
     delay_s: float
@@ -70,6 +76,7 @@ class ActorRestarted(Event, frozen=True):
     """The new incarnation is up. `waiting`: how many messages it found in the mailbox."""
 
     name: ClassVar[str] = "actor.restarted"
+    level: ClassVar[int] = logging.INFO
     kind: str
     incarnation: int
     waiting: int
@@ -79,6 +86,7 @@ class ActorStopped(Event, frozen=True):
     """The actor ended for good; its name is free. `undelivered`: how many messages were still waiting."""
 
     name: ClassVar[str] = "actor.stopped"
+    level: ClassVar[int] = logging.DEBUG
     kind: str
     incarnation: int
     exit: Exit
@@ -89,6 +97,7 @@ class ZombieDetached(Event, frozen=True):
     """An incarnation swallowed its cancellation and was left behind. `stack`: where it stands; no local variables."""
 
     name: ClassVar[str] = "actor.zombie_detached"
+    level: ClassVar[int] = logging.ERROR
     kind: str
     incarnation: int
     stack: str
@@ -98,6 +107,7 @@ class LoopBlocked(Event, frozen=True):
     """The loop has not turned for `blocked_s` seconds. Emitted from the watchdog's thread, while it lasts."""
 
     name: ClassVar[str] = "loop.blocked"
+    level: ClassVar[int] = logging.ERROR
     handler: str
     blocked_s: float
     stack: str
@@ -107,6 +117,7 @@ class MessageProcessed(Event, frozen=True):
     """A handler ended. `outcome`: ok, refused, crashed or killed. `duration_s`: how long it ran."""
 
     name: ClassVar[str] = "message.processed"
+    level: ClassVar[int] = logging.DEBUG
     handler: str
     outcome: str
     duration_s: float
@@ -116,6 +127,7 @@ class MessageDropped(Event, frozen=True):
     """A full mailbox dropped a message by its policy. `reason`: dropped_new or dropped_old."""
 
     name: ClassVar[str] = "message.dropped"
+    level: ClassVar[int] = logging.DEBUG
     handler: str
     reason: str
 
@@ -127,6 +139,7 @@ class AskExpired(Event, frozen=True):
     """
 
     name: ClassVar[str] = "ask.expired"
+    level: ClassVar[int] = logging.INFO
     handler: str
     late_s: float
 
@@ -135,6 +148,7 @@ class DeadLettered(Event, frozen=True):
     """A message went to the dead-letter actor. `letter` holds its payload: do not log it whole."""
 
     name: ClassVar[str] = "message.dead_lettered"
+    level: ClassVar[int] = logging.WARNING
     letter: DeadLetter
 
 
@@ -145,6 +159,7 @@ class DeadLetterLost(Event, frozen=True):
     """
 
     name: ClassVar[str] = "dead_letter.lost"
+    level: ClassVar[int] = logging.ERROR
     letter: DeadLetter
     lost: int
 
@@ -153,6 +168,7 @@ class HookFailed(Event, frozen=True):
     """`stopping()` or `undelivered()` raised while the actor was ending anyway. `hook`: its name."""
 
     name: ClassVar[str] = "actor.hook_failed"
+    level: ClassVar[int] = logging.ERROR
     kind: str
     hook: str
     error: BaseException
@@ -165,6 +181,7 @@ class SupervisorGaveUp(Event, frozen=True):
     """
 
     name: ClassVar[str] = "supervisor.gave_up"
+    level: ClassVar[int] = logging.ERROR
     why: str
 
 
@@ -172,6 +189,7 @@ class SystemGaveUp(Event, frozen=True):
     """The tree needed too many restarts; the system ends. `why`: which child, how often, and the last error."""
 
     name: ClassVar[str] = "system.gave_up"
+    level: ClassVar[int] = logging.CRITICAL
     why: str
 
 
@@ -179,5 +197,6 @@ class SubscriberRemoved(Event, frozen=True):
     """A subscriber raised, and gets no more events. `subscriber`: its name. `path` is the event's that it raised on."""
 
     name: ClassVar[str] = "subscriber.removed"
+    level: ClassVar[int] = logging.ERROR
     subscriber: str
     error: BaseException

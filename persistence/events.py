@@ -1,5 +1,6 @@
 """What happens in this wing, for the event bus of the system; see `upright.actors.events`."""
 
+import logging
 from typing import ClassVar
 
 from upright.actors.events import Event
@@ -9,7 +10,7 @@ class DeliveryFailed(Event, frozen=True):
     """The handler of a durable message raised. What follows is the policy's to say."""
 
     name: ClassVar[str] = "delivery.failed"
-    level: ClassVar[int] = 30
+    level: ClassVar[int] = logging.WARNING
     address: str
     message: int
     attempt: int
@@ -20,7 +21,7 @@ class DeliveryLost(Event, frozen=True):
     """The outcome of a delivery was refused: its claim had ended (`lost`), or another state was there (`conflict`)."""
 
     name: ClassVar[str] = "delivery.lost"
-    level: ClassVar[int] = 40
+    level: ClassVar[int] = logging.ERROR
     address: str
     message: int
     attempt: int
@@ -31,7 +32,7 @@ class Quarantining(Event, frozen=True):
     """A durable message goes to quarantine. `reason`: a code from `upright.persistence.REASONS`."""
 
     name: ClassVar[str] = "message.quarantined"
-    level: ClassVar[int] = 40
+    level: ClassVar[int] = logging.ERROR
     address: str
     message: int
     reason: str
@@ -41,7 +42,7 @@ class MailboxParked(Event, frozen=True):
     """Ten different messages in a row have failed: nothing more is handled for `pause_s` seconds, then one is tried."""
 
     name: ClassVar[str] = "mailbox.parked"
-    level: ClassVar[int] = 40
+    level: ClassVar[int] = logging.ERROR
     address: str
     pause_s: float
 
@@ -50,7 +51,7 @@ class MailboxOpened(Event, frozen=True):
     """The message that was tried after a park succeeded: all of them are handled again."""
 
     name: ClassVar[str] = "mailbox.opened"
-    level: ClassVar[int] = 20
+    level: ClassVar[int] = logging.INFO
     address: str
 
 
@@ -58,5 +59,5 @@ class StoreFailing(Event, frozen=True):
     """The store did not take what was to be written; it is tried again."""
 
     name: ClassVar[str] = "store.failing"
-    level: ClassVar[int] = 40
+    level: ClassVar[int] = logging.ERROR
     error: str

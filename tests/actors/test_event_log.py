@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.actors.deeds import Ceremonious, Deeds, bounded, later, raised_by, stuffed
 from upright.actors import ActorSystem, Crashed, DeadLetter, EventLog, Killed, Message, Shutdown
 from upright.actors import events as room
-from upright.actors.event_log import LEVELS, fields, trace
+from upright.actors.event_log import fields, kinds_of, trace
 from upright.actors.events import ActorStopped, DeadLettered, Event
 from upright.actors.testing import kill, settle
 
@@ -99,7 +99,7 @@ async def test_every_value_of_a_line_is_a_simple_one(system: Make) -> None:
 
 
 async def test_each_event_is_written_at_its_level_under_its_name(system: Make) -> None:
-    levels = {kind.name: logging.getLevelName(level).lower() for kind, level in LEVELS.items()}
+    levels = {kind.name: logging.getLevelName(kind.level).lower() for kind in kinds_of(Event)}
     with capture_logs() as lines:
         async with system(log=EventLog(logging.DEBUG)) as s:
             await hard_day(s)
@@ -110,7 +110,8 @@ async def test_each_event_is_written_at_its_level_under_its_name(system: Make) -
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL])
 def test_below_its_level_the_log_does_not_even_listen(level: int) -> None:
     system = ActorSystem(log=EventLog(level))
-    assert {kind for kind in LEVELS if system.bus.wants(kind)} == {kind for kind, at in LEVELS.items() if at >= level}
+    kinds = kinds_of(Event)
+    assert {kind for kind in kinds if system.bus.wants(kind)} == {kind for kind in kinds if kind.level >= level}
 
 
 def test_by_default_the_log_writes_from_info_up_and_costs_messages_nothing() -> None:
