@@ -37,7 +37,7 @@ class Point(IntEnum):
     ENDED = 23  # the attempt is noted as ended, and what it told actors in memory is not sent
     BEATEN = 24  # a heartbeat is written, and not committed
     REFUSED = 25  # a claim turned out to have ended, and the batch is begun again step by step
-    CHECKPOINT = 26  # the log is to be written back into the file
+    CHECKPOINT = 26  # the process that syncs was asked to write the log back into the file
     BY_HAND = 27  # somebody's own doing is committed, and not synced
     LEAVING = 28  # a session is to end in order
     LEFT = 29  # its row is gone, and its file is there still

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from . import crash_points
+from .crash_points import Point
 from .errors import StoreError
 from .lease import LEASE, Lease, Lookout
 from .port import Stirred
@@ -53,10 +55,12 @@ class SqliteSession:
         self._expected: dict[str, None] = {}
 
     def open(self, now: float) -> None:
-        """Take a number, and take back what dead sessions had claimed; in one transaction."""
+        """Take a number, and take back what dead sessions had claimed; in one transaction for each of these."""
         if self._file is None:
             self._make_file()
         self._in_one(lambda: self._enrol(now))
+        if crash_points.on:
+            crash_points.at(Point.SESSION_ENROLLED)
         self.recover(now)
 
     def _make_file(self) -> None:
@@ -73,6 +77,8 @@ class SqliteSession:
         assert self._file is not None
         self._lease = Lease(self._file, self._promise)
         self._lease.start()
+        if crash_points.on:
+            crash_points.at(Point.SESSION_MADE)
 
     def _enrol(self, now: float) -> None:
         execute = self._connection.execute
@@ -90,10 +96,16 @@ class SqliteSession:
                 continue
             gone += 1
             with file:  # if this fails, whoever looks next gets it
+                if crash_points.on:
+                    crash_points.at(Point.RECOVERING)
                 running = [(one.message, one.attempt, one.started) for one in file.running]
                 self._in_one(functools.partial(self._take_back, number, name, running, now))
+                if crash_points.on:
+                    crash_points.at(Point.TAKEN_BACK)
                 with contextlib.suppress(FileNotFoundError):
                     self._bell_of(name).unlink()
+            if crash_points.on:
+                crash_points.at(Point.RECOVERED)
         for path in self._lookout.late(locked):
             gone += self._in_one(functools.partial(self._take_back_late, path, *locked[path], now))
         self._sweep({name for _, name in others})
@@ -139,10 +151,16 @@ class SqliteSession:
                 connection.execute(
                     "INSERT INTO event VALUES (?, ?, 'crashed', ?, ?, ?, '')", (message, now, attempt, name, why)
                 )
-        connection.execute("UPDATE message SET state = 0, owner = NULL, token = NULL WHERE owner = ? AND state = 1",
-                           (number,))  # fmt: skip
-        connection.execute("UPDATE mailbox SET owner = NULL WHERE owner = ?", (number,))
-        connection.execute("DELETE FROM session WHERE id = ?", (number,))
+        self._give_up(number)
+        if crash_points.on:
+            crash_points.at(Point.TAKING_BACK)
+
+    def _give_up(self, number: int) -> None:
+        """Whatever that session has is nobody's, and it is no session any more."""
+        execute = self._connection.execute
+        execute("UPDATE message SET state = 0, owner = NULL, token = NULL WHERE owner = ? AND state = 1", (number,))
+        execute("UPDATE mailbox SET owner = NULL WHERE owner = ?", (number,))
+        execute("DELETE FROM session WHERE id = ?", (number,))
 
     def revive(self, now: float) -> None:
         """Others took this session for dead; begin a new one. In the transaction that is open."""
@@ -156,8 +174,12 @@ class SqliteSession:
 
     def close(self) -> None:
         """Leave in order: nothing is claimed any more."""
+        if crash_points.on:
+            crash_points.at(Point.LEAVING)
         self._deafen()
-        self._in_one(lambda: self._take_back(self.number, self.name, (), 0.0))
+        self._in_one(lambda: self._give_up(self.number))
+        if crash_points.on:
+            crash_points.at(Point.LEFT)
         self._remove_file()
 
     def abandon(self) -> None:

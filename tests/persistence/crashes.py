@@ -269,8 +269,6 @@ class Campaign:
         self.alive: list[subprocess.Popen[bytes]] = []
         self.over: dict[int, int] = {}
         """By the id of a message that was over: the number of lines in the record when that was seen."""
-        self.left: list[str] = []
-        """The files of the store, after its last system has closed it."""
 
     def start(self, deed: str) -> "subprocess.Popen[bytes]":
         """A run that has begun: everything is imported."""
@@ -300,6 +298,10 @@ class Campaign:
             process.stdout.close()
             assert process.stdin is not None
             process.stdin.close()
+
+    def run(self, deed: str) -> int:
+        """A whole run; its return code."""
+        return self.end(self.start(deed))
 
     def until(self, happened: Callable[[list[Line]], bool]) -> list[Line]:
         """Wait for what the record is to say; what it says then."""
@@ -339,8 +341,7 @@ class Campaign:
 
     def finish(self) -> None:
         """Have all done that is left."""
-        assert self.end(self.start("finish")) == 0, self.log()
-        self.left = sorted(path.name for path in self.folder.glob("jobs.db*"))
+        assert self.run("finish") == 0, self.log()
 
 
 if __name__ == "__main__":

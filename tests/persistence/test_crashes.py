@@ -12,64 +12,18 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tests.persistence.crashes import POISON, Books, Campaign, Line, key_of, look, read_lines
+from tests.persistence.outcome import DONE, QUARANTINED, Outcome, begun_again
 from upright.persistence import Sqlite, session_file
 from upright.persistence import sqlite_session as session
 
 KILLS = int(os.environ.get("UPRIGHT_KILLS", "25"))
 SEED = int(os.environ.get("UPRIGHT_SEED", "1"))
-DONE, QUARANTINED = 2, 3
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A message as the file has it."""
-
-    id: int
-    address: str
-    state: int
-    attempt: int
-    crashes: int
-    reason: str | None
-
-
-class Outcome:
-    """What both witnesses say in the end."""
-
-    def __init__(self, campaign: Campaign) -> None:
-        self.campaign, self.lines = campaign, read_lines(campaign.record.path)
-        columns = "message.id, address, state, attempt, crashes, reason"
-        rows = look(campaign.file, f"SELECT {columns} FROM message JOIN mailbox ON mailbox.id = mailbox")
-        self.rows = {row[0]: Row(*row) for row in rows}
-        self.began = [line for line in self.lines if line.what == "began"]
-        self.number = {line.id: line.number for line in self.began}
-        self.handled: dict[int, list[Line]] = {}
-        """By id: the lines of its handler."""
-        for line in self.lines:
-            if line.id:
-                self.handled.setdefault(line.id, []).append(line)
-
-    def said(self, what: str) -> set[int]:
-        return {line.number for line in self.lines if line.what == what}
-
-    def numbers(self, address: str, *states: int) -> Counter[int]:
-        """How many messages of an address bear each number."""
-        return Counter(
-            self.number[row.id] for row in self.rows.values() if row.address == address and row.state in states
-        )
-
-    def deliveries(self) -> Iterator[tuple[Line, Line | None]]:
-        """Each begin and how its handler ended; None where its process died before."""
-        for lines in self.handled.values():
-            for line, after in pairwise([*lines, None]):
-                assert line is not None
-                if line.what == "began":
-                    yield line, after if after is not None and after.what != "began" else None
 
 
 @pytest.fixture(scope="module", params=["steady", "stumbling", "beside another"])
@@ -98,12 +52,10 @@ def test_what_was_accepted_is_done_or_in_quarantine_with_its_story(outcome: Outc
     ends = outcome.numbers("clerk", DONE, QUARANTINED)
     assert not outcome.said("accepted") - set(ends)
     assert {row.state for row in outcome.rows.values()} <= {DONE, QUARANTINED}
-    failed = Counter(id for (id,) in look(outcome.campaign.file, "SELECT message FROM failure"))
-    crashed = Counter(id for (id,) in look(outcome.campaign.file, "SELECT message FROM event WHERE name = 'crashed'"))
     for row in outcome.rows.values():
         if row.state == QUARANTINED:
             assert row.reason in ("attempts", "crash_loop"), row
-            assert failed[row.id] + crashed[row.id] == row.attempt, row
+            assert outcome.failed[row.id] + outcome.crashed[row.id] == row.attempt, row
 
 
 def test_a_message_told_with_a_key_is_there_once_however_often_it_was_told(outcome: Outcome) -> None:
@@ -112,9 +64,7 @@ def test_a_message_told_with_a_key_is_there_once_however_often_it_was_told(outco
 
 
 def test_nothing_runs_again_once_its_end_was_stored(outcome: Outcome) -> None:
-    over = outcome.campaign.over
-    again = [line for at, line in enumerate(outcome.lines) if line.id in over and at >= over[line.id]]
-    assert not again
+    assert not outcome.ran_again()
 
 
 def test_messages_of_a_strict_mailbox_and_of_one_key_begin_for_the_first_time_in_the_order_of_their_coming(
@@ -154,10 +104,8 @@ def in_order(outcome: Outcome) -> Iterator[list[Line]]:
 
 def test_durable_state_is_the_sum_of_what_was_acked(outcome: Outcome) -> None:
     booked = outcome.numbers("clerk", DONE)
-    ((version, body),) = look(outcome.campaign.file, "SELECT version, body FROM state")
-    _, books = msgspec.msgpack.decode(body, type=tuple[int, Books])
-    assert books == Books(booked.total(), sum(booked.elements()))
-    assert version == booked.total()
+    assert outcome.books == Books(booked.total(), sum(booked.elements()))
+    assert outcome.version == booked.total()
 
 
 @pytest.mark.parametrize("address", ["senders", "filers"])
@@ -183,24 +131,9 @@ def test_no_two_attempts_bear_one_number(outcome: Outcome) -> None:
     assert not same
 
 
-class Begun(msgspec.Struct, frozen=True):
-    line: Line
-    end: Line | None
-
-
-def begun_again(outcome: Outcome) -> Iterator[tuple[Begun, Line]]:
-    """Each begin that another one of the same message followed."""
-    found: dict[int, list[Begun]] = {}
-    for begin, end in outcome.deliveries():
-        found.setdefault(begin.id, []).append(Begun(begin, end))
-    for begins in found.values():
-        for first, second in pairwise(begins):
-            yield first, second.line
-
-
 def test_nothing_is_left_behind_by_the_dead(outcome: Outcome) -> None:
     file = outcome.campaign.file
-    assert outcome.campaign.left == ["jobs.db"]
+    assert outcome.left == ["jobs.db"]
     assert look(file, "PRAGMA integrity_check") == [("ok",)]
     assert look(file, "SELECT name FROM session") == []
     assert look(file, "SELECT address FROM mailbox WHERE owner IS NOT NULL OR depth <> 0") == []
@@ -210,7 +143,7 @@ def test_nothing_is_left_behind_by_the_dead(outcome: Outcome) -> None:
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """What is left where one message kills every process that handles it, while others are in hand."""
     campaign = Campaign(tmp_path_factory.mktemp("poison"))
-    ends = Counter(iter_ends(lambda: campaign.end(campaign.start("poison"))))
+    ends = Counter(iter_ends(lambda: campaign.run("poison")))
     assert set(ends) == {-signal.SIGKILL, 0}, campaign.log()
     return Outcome(campaign)
 
@@ -240,8 +173,8 @@ def test_those_in_hand_beside_a_message_that_kills_are_cleared(poisoned: Outcome
 
 def test_a_message_that_runs_alone_after_a_crash_may_ask_others(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path)
-    assert campaign.end(campaign.start("enquire")) == -signal.SIGKILL, campaign.log()
-    assert campaign.end(campaign.start("enquire")) == 0, campaign.log()
+    assert campaign.run("enquire") == -signal.SIGKILL, campaign.log()
+    assert campaign.run("enquire") == 0, campaign.log()
     assert [line.attempt for line in read_lines(campaign.record.path) if line.what == "began"] == [1, 2]
     assert look(campaign.file, "SELECT state, count(*) FROM message") == [(DONE, 2)]
 
@@ -249,7 +182,7 @@ def test_a_message_that_runs_alone_after_a_crash_may_ask_others(tmp_path: Path) 
 def test_a_file_that_is_no_store_is_told_of_when_the_system_starts(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path)
     campaign.file.write_bytes(b"x" * 5000)
-    assert campaign.end(campaign.start("finish")) == 1
+    assert campaign.run("finish") == 1
     assert "StoreCorrupt" in campaign.log()
 
 
