@@ -30,7 +30,7 @@ class Message(msgspec.Struct, frozen=True):
 class DeadLetter(msgspec.Struct, frozen=True):
     """A message that could not be delivered or handled, with the reason.
 
-    `recipient`: the path it was for. `message`: what was said. `reason`: a code from `REASONS`, for a durable message one
+    `recipient`: the path it was for. `message`: what was said. `reason`: a code from `REASONS`, for a durable message
     from `upright.persistence.REASONS`. `error`: what crashed the actor, or failed or refused the message, where
     something did. `sender`: the path of the actor that sent it, or None. `at`: when it died, seconds since the epoch.
     `stored`: the id of a durable message, which is in quarantine under it: look there, redrive or discard it; None for

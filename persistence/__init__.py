@@ -18,7 +18,7 @@ from .memory import Memory
 from .outbox import NoTransaction, Outbox
 from .quarantine import Quarantine
 from .records import Failure
-from .reports import REASONS, Counts, Letter, StoryEvent
+from .reports import REASONS, Counts, Group, Letter, StoryEvent
 from .sqlite import Sqlite
 from .store import Store
 
@@ -34,6 +34,7 @@ __all__ = [
     "DeliveryLost",
     "Durable",
     "Failure",
+    "Group",
     "InHand",
     "Letter",
     "MailboxOpened",

@@ -28,6 +28,10 @@ class Consumer(Protocol):
         """The lowest priority of what it has not begun, if it would take more of a higher one, though it is full."""
         ...
 
+    def check(self, handler: str, body: bytes) -> None:
+        """Raise `Undecodable` for what its actor could not read."""
+        ...
+
     def take(self, deliveries: list[Delivery]) -> None:
         """They are claimed for it, in order."""
         ...
@@ -87,6 +91,11 @@ class Consumers:
                 self._rouse()
             for key in [key for key in self._timers if key[0] == consumer.address]:
                 self._timers.pop(key).cancel()
+
+    def check(self, address: str, handler: str, body: bytes) -> None:
+        """Raise `Undecodable` if the mailbox of that address could not read this; nothing is known of others."""
+        if address in self._known:
+            self._known[address].check(handler, body)
 
     def stir(self, address: str | None) -> None:
         """There may be something to claim for that address; None: for any."""

@@ -130,6 +130,10 @@ class Front(Door):
         handler = self._handlers.get(hand.codec.method) or self._handler(hand.codec)
         return Handed(handler, (hand,), None, None, work=hand)
 
+    def check(self, handler: str, body: bytes) -> None:
+        """Raise `Undecodable` for what this actor could not read."""
+        self._reader.call(handler, body)
+
     def _handler(self, codec: HandlerCodec) -> Handler:
         limit = getattr(codec.function, "__concurrent__", 0)
         found = self._handlers[codec.method] = Handler(codec.method, run_in_hand, limit, self.routed)

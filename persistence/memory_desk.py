@@ -15,6 +15,11 @@ class MemoryDesk:
 
     async def letters(self, only: Filter) -> AsyncIterator[Letter]:
         """See `Desk.letters`."""
+        if only.only is not None:
+            row = self._tables.rows.get(only.only)
+            if row is not None and row.state == "quarantined":
+                yield _letter(row)
+            return
         found = [row for row in self._tables.rows.values() if row.state == "quarantined" and _fits(row, only)]
         for row in found[: only.limit]:
             yield _letter(row)
@@ -32,6 +37,10 @@ class MemoryDesk:
     async def discard(self, ids: Sequence[int]) -> int:
         """See `Desk.discard`."""
         return sum(self._drop(id, "discarded") for id in ids)
+
+    async def edit(self, id: int, handler: str, body: bytes) -> bool:
+        """See `Desk.edit`."""
+        return self._tables.edit(id, handler, body, self._engine.now())
 
     async def cancel(self, id: int) -> bool:
         """See `Desk.cancel`."""

@@ -239,6 +239,15 @@ class MemoryTables:
         box.depth += 1
         return address
 
+    def edit(self, id: int, handler: str, body: bytes, now: float) -> bool:
+        """Give a message in quarantine another content; whether it was there."""
+        row = self.rows.get(id)
+        if row is None or row.state != "quarantined":
+            return False
+        row.message, row.body = msgspec.structs.replace(row.message, handler=handler, body=body), body
+        row.tell("edited", now, note="by hand")
+        return True
+
     def drop(self, id: int, now: float, name: str) -> bool:
         """End it by hand: `discarded` out of quarantine, or `cancelled` while it waits; whether it was there."""
         row = self.rows.get(id)

@@ -82,6 +82,10 @@ class Desk(Protocol):
         """Drop quarantined messages for good; how many there were."""
         ...
 
+    async def edit(self, id: int, handler: str, body: bytes) -> bool:
+        """Give a quarantined message another content; False if it is not there."""
+        ...
+
     async def cancel(self, id: int) -> bool:
         """Take back a message that was not claimed yet; False if it is too late."""
         ...

@@ -1,16 +1,42 @@
-"""The quarantine: messages that could not be handled, with their stories; to look at, and to send on again."""
+"""The quarantine: messages that could not be handled, with their stories; to look at, to mend, and to send on again."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+
+from upright.supervision.checks import more_than
 
 from .port import Desk
-from .reports import Filter, Letter
+from .reports import Filter, Group, Letter, grouped
+
+PAGE = 200
+"""Messages that are redriven or dropped in one go, where no rate is given."""
+BREATH = 0.1
+"""Seconds between two goes of a redrive at a rate, at least."""
+
+
+class House(Protocol):
+    """What the quarantine needs of its store."""
+
+    def now(self) -> float: ...
+    async def look(self, address: str | None) -> None: ...
+    def check(self, address: str, handler: str, body: bytes) -> None: ...
 
 
 class Quarantine:
-    """What was set aside in a store."""
+    """What was set aside in a store, as `store.quarantine`.
 
-    def __init__(self, desk: Desk, look: Callable[[str | None], Awaitable[None]]) -> None:
-        self._desk, self._look = desk, look
+    Looking works on the file alone, also while a service runs; what changes something needs a system that has the store
+    open: `async with ActorSystem(store=store):` is enough.
+    """
+
+    def __init__(self, desk: Desk, house: House) -> None:
+        self._desk, self._house = desk, house
+        self._when_closed: dict[str, list[Filter]] = {}
 
     async def letters(
         self, address: str | None = None, reason: str | None = None, error: str | None = None, limit: int | None = None
@@ -21,13 +47,110 @@ class Quarantine:
         async for letter in self._desk.letters(Filter(address, reason, error, limit)):
             yield letter
 
+    async def groups(
+        self, address: str | None = None, reason: str | None = None, error: str | None = None
+    ) -> list[Group]:
+        """The messages in quarantine by what went wrong with them, the largest group first."""
+        return await grouped(self._desk.letters(Filter(address, reason, error)))
+
     async def redrive(self, *ids: int) -> int:
         """Put messages back at the tail of their mailboxes, as if they were new; how many there were."""
         moved = await self._desk.redrive(ids)
         for address in moved:
-            await self._look(address)
+            await self._house.look(address)
         return sum(moved.values())
+
+    async def redrive_all(
+        self, address: str | None = None, reason: str | None = None, error: str | None = None, *,
+        rate: float | None = None, progress: Callable[[int], object] | None = None,
+    ) -> int:  # fmt: skip
+        """Redrive all that `letters` would show now, the oldest first; how many there were.
+
+        `rate`: so many a second at most, which spares whoever was overwhelmed before; None for all at once. `progress`:
+        called with how many are done, again and again. What comes to quarantine meanwhile is left there. Raises
+        `ValueError` for a rate that is not more than 0. Cancel it at any time.
+        """
+        if rate is not None:
+            more_than("rate", rate, 0, " messages a second")
+        return await self._each(Filter(address, reason, error), self.redrive, rate, progress)
 
     async def discard(self, *ids: int) -> int:
         """Drop messages for good; how many there were. Their stories stay."""
         return await self._desk.discard(ids)
+
+    async def discard_all(
+        self, address: str | None = None, reason: str | None = None, error: str | None = None, *,
+        progress: Callable[[int], object] | None = None,
+    ) -> int:  # fmt: skip
+        """Drop all that `letters` would show now; how many there were."""
+        return await self._each(Filter(address, reason, error), self.discard, None, progress)
+
+    async def edit(self, id: int, arguments: Mapping[str, Any], handler: str | None = None) -> bool:
+        """Give a message in quarantine other arguments, by the names of the handler's parameters, and another handler
+        if one is named; False if it is not there. It stays where it is: redrive it next.
+
+        `arguments`: all of them, as `Letter.arguments` shows them. Where the actor runs in this system, what does not
+        fit its handler raises `Undecodable`.
+        """
+        body = msgspec.msgpack.encode(dict(arguments))
+        found = [letter async for letter in self._desk.letters(Filter(only=id))]
+        if not found:
+            return False
+        named = found[0].handler if handler is None else handler
+        self._house.check(found[0].address, named, body)
+        return await self._desk.edit(id, named, body)
+
+    async def export(
+        self, path: str | os.PathLike[str], address: str | None = None, reason: str | None = None,
+        error: str | None = None,
+    ) -> int:  # fmt: skip
+        """Write what `letters` shows into a new file, a line of JSON each; how many there were.
+
+        Arguments are plain values where they can be read, and `body` is base64 where they cannot. Raises
+        `FileExistsError`: an export never takes the place of another.
+        """
+        encoder, count = msgspec.json.Encoder(enc_hook=str), 0
+        async with await anyio.open_file(path, "xb") as file:
+            async for letter in self._desk.letters(Filter(address, reason, error)):
+                await file.write(encoder.encode(letter.plain()) + b"\n")
+                count += 1
+        return count
+
+    def redrive_when_closed(
+        self, breaker: str, address: str | None = None, reason: str | None = "attempts", error: str | None = None
+    ) -> None:
+        """From now on, redrive these whenever the circuit breaker of that name closes."""
+        self._when_closed.setdefault(breaker, []).append(Filter(address, reason, error))
+
+    async def closed(self, breaker: str) -> int:
+        """That breaker has closed: redrive what was asked for; how many there were."""
+        return sum([await self._each(only, self.redrive, None, None) for only in self._when_closed.get(breaker, ())])
+
+    async def _each(
+        self, only: Filter, act: Callable[..., Any], rate: float | None, progress: Callable[[int], object] | None
+    ) -> int:
+        """Do that with all letters that are there now, a few at a time."""
+        loop, since = asyncio.get_running_loop(), self._house.now()
+        began, done, seen = loop.time(), 0, 0
+        size = PAGE if rate is None else max(1, min(PAGE, int(rate * BREATH)))
+        page: list[int] = []
+
+        async def turn() -> None:
+            nonlocal done
+            if rate is not None:
+                await asyncio.sleep(began + (seen - len(page)) / rate - loop.time())
+            done += await act(*page)
+            page.clear()
+            if progress is not None:
+                progress(done)
+
+        async for letter in self._desk.letters(only):
+            if letter.quarantined > since:
+                continue  # it has come back already
+            page.append(letter.id)
+            seen += 1
+            if len(page) == size:
+                await turn()
+        if page:
+            await turn()
+        return done

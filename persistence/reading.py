@@ -51,14 +51,18 @@ class Reader:
             )  # fmt: skip
             if isinstance(verdict, Quarantined):
                 return Unread(verdict.reason)
-        codec = self._handlers.get(delivery.handler)
-        if codec is None:
-            missing = f"{self._actor.__name__} has no handler {delivery.handler}"
-            return self._unreadable(delivery, "unknown_handler", missing, now)
         try:
-            args, kwargs = codec.decode(delivery.body, self._locate)
+            return self.call(delivery.handler, delivery.body)
         except Undecodable as error:
-            return self._unreadable(delivery, "undecodable", str(error), now)
+            reason = "undecodable" if delivery.handler in self._handlers else "unknown_handler"
+            return self._unreadable(delivery, reason, str(error), now)
+
+    def call(self, handler: str, body: bytes) -> Call:
+        """What a message calls. Raises `Undecodable`, also where there is no such handler."""
+        codec = self._handlers.get(handler)
+        if codec is None:
+            raise Undecodable(f"{self._actor.__name__} has no handler {handler}")
+        args, kwargs = codec.decode(body, self._locate)
         return codec, args, kwargs
 
     def _unreadable(self, delivery: Delivery, reason: str, why: str, now: float) -> Unread:

@@ -1,5 +1,9 @@
 """What a store tells those who look into it: letters of the quarantine, stories, counts."""
 
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
 import msgspec
 
 from .records import Failure
@@ -18,12 +22,13 @@ REASONS = {
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which letters: of this address, for this reason, whose last error contains this text."""
+    """Which letters: of this address, for this reason, whose last error contains this text; or the `only` one."""
 
     address: str | None = None
     reason: str | None = None
     error: str | None = None
     limit: int | None = None
+    only: int | None = None
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -46,16 +51,94 @@ class Letter(msgspec.Struct, frozen=True):
     sender: str = ""
     trace: str = ""
 
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """The arguments by the names of the handler's parameters, as plain values; None where they cannot be read."""
+        try:
+            return msgspec.msgpack.decode(self.body, type=dict[str, Any])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+
+    @property
+    def error(self) -> str:
+        """How the last attempt went wrong; "" if none did."""
+        return self.attempts[-1].error if self.attempts else ""
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON; `body` only where its arguments cannot be read."""
+        fields: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(bytes,))
+        arguments = self.arguments
+        if arguments is not None:
+            del fields["body"]
+            fields["arguments"] = arguments
+        return fields
+
     def __repr__(self) -> str:
         return f"<Letter {self.id} {self.address} {self.handler} {self.reason} after {len(self.attempts)} attempts>"
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Letters with which the same went wrong: at the same handler, for the same reason, with errors that are alike.
+
+    `error`: the last error of one of them. `count`: how many. `first`, `last`: when the first and the last of them came
+    to quarantine. `ids`: the first few.
+    """
+
+    address: str
+    handler: str
+    reason: str
+    error: str
+    count: int
+    first: float
+    last: float
+    ids: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"<Group of {self.count} {self.address} {self.handler} {self.reason}>"
+
+
+VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+(?:\.\d+)?")
+"""What differs between errors that are alike."""
+FEW = 10
+"""Ids that a group names."""
+
+
+async def grouped(letters: AsyncIterator[Letter]) -> list[Group]:
+    """The letters as groups, the largest first."""
+    groups: dict[tuple[str, str, str, str], Group] = {}
+    async for letter in letters:
+        key = letter.address, letter.handler, letter.reason, alike(letter.error)
+        group = groups.get(key)
+        at = letter.quarantined
+        if group is None:
+            groups[key] = Group(letter.address, letter.handler, letter.reason, letter.error, 1, at, at, (letter.id,))
+            continue
+        ids = (*group.ids, letter.id) if len(group.ids) < FEW else group.ids
+        groups[key] = msgspec.structs.replace(
+            group, count=group.count + 1, first=min(group.first, at), last=max(group.last, at), ids=ids
+        )
+    return sorted(groups.values(), key=lambda group: -group.count)
+
+
+def alike(error: str) -> str:
+    """What errors share that differ in numbers, ids and what they quote; the rest of a text after its first line is not
+    looked at.
+
+    >>> alike("KeyError: 'order-17'") == alike("KeyError: 'order-4'")
+    True
+    >>> alike("TimeoutError: no answer in 5.2 s from 0x7f12")
+    'TimeoutError: no answer in # s from #'
+    """
+    line = error.partition("\n")[0][:300]
+    return VARIES.sub("#", line)
 
 
 class StoryEvent(msgspec.Struct, frozen=True):
     """One thing that happened to a message.
 
     `name`: `stored`, `claimed`, `heartbeat` (the last one of an attempt), `failed`, `released`, `crashed`, `acked`,
-    `quarantined`, `redriven`, `cancelled` or `discarded`. `at`: when. `attempt`: which, from 1; 0 where none is meant.
-    `owner`: the session. `note`: an error, a reason.
+    `quarantined`, `edited`, `redriven`, `cancelled` or `discarded`. `at`: when. `attempt`: which, from 1; 0 where none
+    is meant. `owner`: the session. `note`: an error, a reason.
     """
 
     name: str

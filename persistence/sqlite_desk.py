@@ -35,13 +35,17 @@ class SqliteDesk:
     async def letters(self, only: Filter) -> AsyncIterator[Letter]:
         """See `Desk.letters`."""
         last, left = 0, only.limit
+        where, values = conditions(only)
         async with self._reading() as connection:
             while left is None or left > 0:
-                rows = await self._rows(connection, f"{LETTERS} ORDER BY message.id LIMIT {PAGE}", (last,))
+                rows = await self._rows(
+                    connection, f"{LETTERS}{where} ORDER BY message.id LIMIT {PAGE}", (last, *values)
+                )
+                failures = await self._failures(connection, [row[0] for row in rows])
                 for row in rows:
                     last = row[0]
-                    letter = self._letter(row, await self._failures(connection, last))
-                    if fits(letter, only) and (left is None or left > 0):
+                    letter = self._letter(row, failures.get(last, []))
+                    if (only.error is None or only.error in letter.error) and (left is None or left > 0):
                         yield letter
                         left = None if left is None else left - 1
                 if len(rows) < PAGE:
@@ -54,14 +58,16 @@ class SqliteDesk:
             sender or "", trace or "",
         )  # fmt: skip
 
-    async def _failures(self, connection: aiosqlite.Connection, id: int) -> list[Failure]:
-        rows = await self._rows(
+    async def _failures(self, connection: aiosqlite.Connection, ids: Sequence[int]) -> dict[int, list[Failure]]:
+        found: dict[int, list[Failure]] = {}
+        for id, *failure in await self._rows(
             connection,
-            "SELECT attempt, started, ended, error, traceback, owner, trace FROM failure WHERE message = ?"
-            " ORDER BY rowid",
-            (id,),
-        )
-        return [Failure(*row) for row in rows]
+            "SELECT message, attempt, started, ended, error, traceback, owner, trace FROM failure"
+            f" WHERE message IN ({', '.join('?' * len(ids))}) ORDER BY rowid",  # marks only
+            tuple(ids),
+        ):
+            found.setdefault(id, []).append(Failure(*failure))
+        return found
 
     async def redrive(self, ids: Sequence[int]) -> dict[str, int]:
         """See `Desk.redrive`."""
@@ -111,6 +117,21 @@ class SqliteDesk:
 
         return await self._engine.transact(work)
 
+    async def edit(self, id: int, handler: str, body: bytes) -> bool:
+        """See `Desk.edit`."""
+        now = self._engine.now()
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "UPDATE message SET handler = ?, body = ? WHERE id = ? AND state = 3 RETURNING mailbox",
+                (handler, body, id),
+            ).fetchone()
+            if row is not None:
+                self._note(connection, id, now, "edited", 0, row[0])
+            return row is not None
+
+        return await self._engine.transact(work)
+
     async def cancel(self, id: int) -> bool:
         """See `Desk.cancel`."""
         now = self._engine.now()
@@ -143,7 +164,7 @@ class SqliteDesk:
             state, stored, claimed, finished, attempt, trace = rows[0]
             trace = trace or ""
             events = [StoryEvent("stored", stored, trace=trace)]
-            for failure in await self._failures(connection, id):
+            for failure in (await self._failures(connection, [id])).get(id, ()):
                 events.append(StoryEvent("claimed", failure.started, failure.attempt, failure.owner, trace=trace))
                 events.append(
                     StoryEvent("failed", failure.ended, failure.attempt, failure.owner, failure.error, failure.trace)
@@ -194,10 +215,8 @@ class SqliteDesk:
             return list(await cursor.fetchall())
 
 
-def fits(letter: Letter, only: Filter) -> bool:
-    """Whether the filter lets that letter through."""
-    if only.address is not None and letter.address != only.address:
-        return False
-    if only.reason is not None and letter.reason != only.reason:
-        return False
-    return only.error is None or bool(letter.attempts and only.error in letter.attempts[-1].error)
+def conditions(only: Filter) -> tuple[str, tuple[Any, ...]]:
+    """What SQL can tell of a filter, as more conditions, and their values."""
+    wanted = {"address": only.address, "reason": only.reason, "message.id": only.only}
+    given = {column: value for column, value in wanted.items() if value is not None}
+    return "".join(f" AND {column} = ?" for column in given), tuple(given.values())

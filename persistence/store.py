@@ -38,7 +38,7 @@ class Store:
         self._asked: dict[int, list[tuple[Envelope, Any]]] = {}
         self._looking: asyncio.Future[None] | None = None
         self.solitude = Solitude(self._asked_inside)
-        self.quarantine = Quarantine(desk, self.look)
+        self.quarantine = Quarantine(desk, self)
         """The messages that were set aside: look, redrive, discard."""
 
     async def open(self, runtime: Runtime) -> None:
@@ -123,6 +123,11 @@ class Store:
         if self._journal is not None:
             self._journal.consumers.stir(address)
             await self._journal.looked()
+
+    def check(self, address: str, handler: str, body: bytes) -> None:
+        """Raise `Undecodable` if the actor of that address runs here and could not read this."""
+        if self._journal is not None:
+            self._journal.consumers.check(address, handler, body)
 
     async def flushed(self) -> None:
         """Wait until all outcomes that were given before are written, or refused."""
