@@ -12,13 +12,22 @@ from .errors import (
     StoreTooNew,
     StoreUnavailable,
 )
-from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining, StoreFailing
+from .events import (
+    DeliveryFailed,
+    DeliveryLost,
+    MailboxOpened,
+    MailboxParked,
+    Quarantining,
+    StoreFailing,
+    StoreSwept,
+)
 from .hand import InHand
 from .memory import Memory
 from .outbox import NoTransaction, Outbox
 from .quarantine import Quarantine
 from .records import Failure
 from .reports import REASONS, Counts, Group, Letter, StoryEvent
+from .retention import KEEP_ALL, Retention
 from .sqlite import Sqlite
 from .store import Store
 
@@ -27,6 +36,7 @@ from .store import Store
 from upright.supervision.retry import Retry, RetryAfter, discard, quarantine, retry, retry_after
 
 __all__ = [
+    "KEEP_ALL",
     "REASONS",
     "AddressTaken",
     "Counts",
@@ -47,6 +57,7 @@ __all__ = [
     "OutcomeUnknown",
     "Quarantine",
     "Quarantining",
+    "Retention",
     "Retry",
     "RetryAfter",
     "Sqlite",
@@ -54,6 +65,7 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "StoreFailing",
+    "StoreSwept",
     "StoreTooNew",
     "StoreUnavailable",
     "StoryEvent",

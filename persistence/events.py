@@ -55,6 +55,36 @@ class MailboxOpened(Event, frozen=True):
     address: str
 
 
+class ScheduleFired(Event, frozen=True):
+    """Messages for so many ticks of a schedule were stored: one, or more if some were missed."""
+
+    name: ClassVar[str] = "schedule.fired"
+    level: ClassVar[int] = 10
+    schedule: str
+    ticks: int
+
+
+class ScheduleLate(Event, frozen=True):
+    """The first tick that was due is `late_s` seconds old: nobody was there to fire it, or the clock was set. `missed`:
+    what becomes of such ticks.
+    """
+
+    name: ClassVar[str] = "schedule.late"
+    level: ClassVar[int] = 30
+    schedule: str
+    missed: str
+    late_s: float
+
+
+class StoreSwept(Event, frozen=True):
+    """The store has deleted what its retention lets go: messages that were finished, letters that were quarantined."""
+
+    name: ClassVar[str] = "store.swept"
+    level: ClassVar[int] = logging.INFO
+    finished: int
+    quarantined: int
+
+
 class StoreFailing(Event, frozen=True):
     """The store did not take what was to be written; it is tried again."""
 

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import aiosqlite
 
+from upright.actors.runtime import Runtime
 from upright.supervision.checks import more_than, one_of
 
+from .events import StoreSwept
 from .lease import LEASE
 from .outbox import Outbox
+from .retention import Retention
 from .sqlite_desk import SqliteDesk
 from .sqlite_engine import SqliteEngine, Synchronous
+from .sqlite_upkeep import Swept, Upkeep
 from .store import Store
 
 SHORTEST = 0.1
@@ -25,6 +29,9 @@ class Sqlite(Store):
     `synchronous`: `full`, and what is accepted survives a power cut; or `normal`, and it survives any end of the
     process, but a power cut may take what was accepted in the last moments before it.
 
+    `retention`: how long messages that are done keep their stories and their `once` keys: a week, and a million of
+    them, unless it says otherwise.
+
     Several processes of one machine may have the same file open. What one had claimed is handed out again at once when
     it dies. `lease`, in seconds: so long after one was stopped, or began to hang outside of Python, it loses its claims
     too; a thread keeps the lease, so a handler that blocks the event loop loses nothing. Each process may have its own.
@@ -33,17 +40,58 @@ class Sqlite(Store):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, synchronous: Synchronous = "full", lease: float = LEASE
-    ) -> None:
+        self, path: str | os.PathLike[str], *, synchronous: Synchronous = "full", lease: float = LEASE,
+        retention: Retention | None = None,
+    ) -> None:  # fmt: skip
         one_of("synchronous", synchronous, ("full", "normal"))
         more_than("lease", lease, SHORTEST, " seconds")
         if lease == math.inf:
             raise ValueError(
                 "expected lease to be finite, got inf: a process that hangs would keep its claims for ever"
             )
+        keep: object = Retention() if retention is None else retention
+        if not isinstance(keep, Retention):
+            raise TypeError(f"expected retention to be a Retention, got {keep!r}")
         self.path = Path(path).absolute()
         self._sqlite = engine = SqliteEngine(self.path, synchronous, lease=float(lease))
         super().__init__(engine, SqliteDesk(self.path, engine))
+        self._upkeep = Upkeep(self.path, keep, lambda: engine.now())
+
+    async def open(self, runtime: Runtime) -> None:
+        """Open it for a system. Raises `StoreError`s, and `StoreUnavailable` if another system has it open."""
+        await super().open(runtime)
+        self._upkeep.start(self._swept, self._failed)
+
+    async def close(self) -> None:
+        """Write what is left, and close it."""
+        await self._upkeep.stop()
+        await super().close()
+
+    async def sweep(self) -> Swept:
+        """Delete now what `retention` lets go, as an open store does every half minute; how much that was.
+
+        Raises `StoreUnavailable`, `StoreCorrupt`.
+        """
+        swept = await self._upkeep.sweep()
+        self._swept(swept)
+        return swept
+
+    async def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy the store as it is at one moment into a new file, while it is open or not. Nobody is held up.
+
+        Raises `StoreUnavailable`, also where there is such a file already.
+        """
+        await self._upkeep.backup(Path(os.path.abspath(target)))
+
+    async def vacuum(self) -> None:
+        """Give the room of what was deleted back to the disk. All who write wait meanwhile, for about a second for each
+        hundred megabytes, so do it when there is little to do. Raises `StoreUnavailable`, `StoreCorrupt`.
+        """
+        await self._upkeep.vacuum()
+
+    def _swept(self, swept: Swept) -> None:
+        if any(swept):
+            self._tell(StoreSwept("/", *swept))
 
     def outbox(self, connection: sqlite3.Connection | aiosqlite.Connection) -> Outbox:
         """Tell durable actors in a transaction of your own on this file; see `Outbox`."""

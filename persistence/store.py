@@ -7,6 +7,7 @@ from typing import Any
 
 from upright.actors.durable import Receipt
 from upright.actors.envelope import Envelope, Question
+from upright.actors.events import Event
 from upright.actors.runtime import Runtime
 
 from .clock import Clock
@@ -192,9 +193,12 @@ class Store:
                 del self._asked[id]
 
     def _failed(self, error: StoreError) -> None:
+        self._tell(StoreFailing("/", str(error)))
+
+    def _tell(self, event: Event) -> None:
         runtime = self._runtime
-        if runtime is not None and runtime.bus.wants(StoreFailing):
-            runtime.bus.emit(StoreFailing("/", str(error)))
+        if runtime is not None and runtime.bus.wants(type(event)):
+            runtime.bus.emit(event)
 
     @property
     def _open_journal(self) -> Journal:
