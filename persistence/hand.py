@@ -209,7 +209,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
 
     async def heartbeat(self, progress: object) -> None:
         """Tell how far the handler got. Raises `Detached` if the message is somebody else's by now."""
-        if not await self.front.extend(self, msgspec.msgpack.encode(progress)):
+        if not await self.front.extend(self, msgspec.msgpack.encode(progress) if progress is not None else b""):
             raise Detached(f"the claim of message {self.record.id} for {self.record.address} has ended")
 
     def settled(self, verdict: Verdict) -> None:

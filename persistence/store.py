@@ -145,8 +145,8 @@ class Store:
         return await self._engine.read(address)
 
     async def extend(self, id: int, token: int, progress: bytes) -> bool:
-        """Tell how far a delivery got; False: its claim has ended."""
-        return await self._engine.extend(id, token, progress)
+        """Tell how far a delivery got; empty: as far as it was told before. False: its claim has ended."""
+        return await self._engine.extend(id, token, progress or None)
 
     def key_of(self, id: int) -> str:
         """The idempotency key that a message has for the world outside."""

@@ -235,6 +235,26 @@ async def test_a_heartbeat_tells_the_next_attempt_how_far_this_one_got(system: S
         assert seen == [None, {"done": 1}, {"done": 2}]
 
 
+async def test_a_heartbeat_that_says_nothing_of_the_progress_leaves_what_was_told_before(
+    system: Systems, stores: Stores
+) -> None:
+    book = Book()
+    seen: list[object] = []
+
+    @book.deed
+    async def go_on(me: Worker) -> None:
+        seen.append(me.ctx.delivery.progress)
+        if len(seen) == 1:
+            await me.ctx.heartbeat(500)
+            await me.ctx.heartbeat()
+            raise Oops("on purpose")
+
+    async with running(system, worker(book), store=stores()) as s:
+        await worker_ref(s).tell(Worker.do, go_on)
+        await s.idle()
+        assert seen == [None, 500]
+
+
 ERRORS = {
     "no unicode": ValueError("\udcff in a file name"),
     "no text": Oops(),
