@@ -18,6 +18,8 @@ from .events import (
     MailboxOpened,
     MailboxParked,
     Quarantining,
+    ScheduleFired,
+    ScheduleLate,
     StoreFailing,
     StoreSwept,
 )
@@ -28,6 +30,8 @@ from .quarantine import Quarantine
 from .records import Failure
 from .reports import REASONS, Counts, Group, Letter, StoryEvent
 from .retention import KEEP_ALL, Retention
+from .schedule import Schedule, cron, every
+from .schedule_clock import ScheduleClock, ScheduleRecord, schedules
 from .sqlite import Sqlite
 from .store import Store
 
@@ -60,6 +64,11 @@ __all__ = [
     "Retention",
     "Retry",
     "RetryAfter",
+    "Schedule",
+    "ScheduleClock",
+    "ScheduleFired",
+    "ScheduleLate",
+    "ScheduleRecord",
     "Sqlite",
     "Store",
     "StoreCorrupt",
@@ -71,10 +80,13 @@ __all__ = [
     "StoryEvent",
     "Undecodable",
     "Unencodable",
+    "cron",
     "discard",
+    "every",
     "handler",
     "local",
     "quarantine",
     "retry",
     "retry_after",
+    "schedules",
 ]

@@ -34,6 +34,7 @@ LOCKED_FOR = 30.0
 WAL_BYTES = 8 << 20
 """A write-ahead log of that size is written back into the file."""
 ENDED = f"{DONE}, {QUARANTINED}, {DROPPED}"
+STATE_OF = "SELECT version, body FROM state JOIN mailbox ON mailbox.id = state.mailbox WHERE address = ?"
 LOOK_EVERY = 64
 """Batches between two looks at the size of the write-ahead log."""
 
@@ -261,9 +262,10 @@ class SqliteEngine:
 
     async def read(self, address: str) -> StateRecord | None:
         """See `Engine.read`."""
-        row = self._open_connection.execute(
-            "SELECT version, body FROM state JOIN mailbox ON mailbox.id = state.mailbox WHERE address = ?", (address,)
-        ).fetchone()
+        try:
+            row = self._open_connection.execute(STATE_OF, (address,)).fetchone()
+        except sqlite3.Error as error:
+            raise _told(error, self.path) from error
         return StateRecord(row[0], row[1]) if row is not None else None
 
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:

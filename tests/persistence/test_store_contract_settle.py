@@ -178,6 +178,26 @@ class TestOutgoing:
         (delivery,) = await one.claim(address="elsewhere")
         assert (delivery.body, delivery.priority, delivery.key, delivery.sender) == (b"sent", 3, "k", "/inbox")
 
+    async def test_it_is_stored_with_a_state_of_no_delivery_and_is_then_on_disk(self, bench: Bench) -> None:
+        one = await bench.session()
+        save = Step(NOBODYS, "save", state=state(0, "x"), outgoing=(message("sent", "elsewhere"), message("too")))
+        assert Batch([save]).lasts
+        assert await one.settle(save) == ["ok"]
+        assert await one.engine.read(INBOX) == StateRecord(1, b"x")
+        assert bodies(await one.claim(address="elsewhere")) == ["sent"]
+        assert bodies(await one.claim()) == ["too"]
+
+    async def test_of_two_who_save_the_same_version_the_second_sends_nothing(self, bench: Bench) -> None:
+        one, two = await bench.session(), await bench.session()
+        first, second = (
+            Step(NOBODYS, "save", state=state(0, word), outgoing=(message(word, "elsewhere"),)) for word in "ab"
+        )
+        put = [message("put", "elsewhere")]
+        assert (await one.write([first, second])).verdicts == ["ok", "conflict"]
+        assert (await two.write([second], put)).verdicts == ["conflict"]
+        assert await two.engine.read(INBOX) == StateRecord(1, b"a")
+        assert bodies(await two.claim(address="elsewhere")) == ["a", "put"]
+
     async def test_it_can_be_claimed_in_the_same_batch(self, bench: Bench) -> None:
         one = await bench.session()
         await one.put("a")
