@@ -27,8 +27,6 @@ from .wake import Bell
 T = TypeVar("T")
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file and at the other sessions, while there are any."""
-EXPECTED_FOR = 60.0
-"""Seconds for which a commit of the user's own connection is watched out for."""
 OURS = re.compile(r"[0-9a-f]+-[0-9a-f]+(\.new)?")
 """The names of sessions. No other file is removed, whatever its name begins with."""
 
@@ -243,25 +241,36 @@ class SqliteSession:
                 self._look_round()
 
     def expect(self, address: str) -> None:
-        """Another connection of this process is about to commit something for that address: watch out for it."""
+        """Another connection of this process has stored something for that address: watch out for its commit."""
         self._expected[address] = None
         if len(self._expected) == 1 and self._loop is not None:
-            self._seen = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            self._watch(0.001, 0.0)
+            self._seen = self._data_version()
+            self._watch(0.001)
 
-    def _watch(self, pause: float, waited: float) -> None:
-        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._seen:
-            self._seen = version
-            expected, self._expected = self._expected, {}
-            for address in expected:
-                self._stirred(address)
-            if self._bell is not None and self._others:
-                self.tell_others(set(expected))
-        elif waited < EXPECTED_FOR and self._loop is not None and self._bell is not None:
-            self._loop.call_later(pause, self._watch, min(pause * 1.5, LOOK_EVERY), waited + pause)
+    def _watch(self, pause: float) -> None:
+        """Look whether something was committed. There is no more to come as soon as nobody holds the lock, which a
+        transaction has from its first write to its end.
+        """
+        if self._loop is None or self._bell is None:
+            return
+        seen, expected = self._seen, self._expected
+        try:
+            self._seen = self._data_version()
+            self._in_one(lambda: None)
+        except sqlite3.Error:  # it is locked
+            self._loop.call_later(pause, self._watch, min(pause * 1.5, LOOK_EVERY))
+            if self._seen == seen:
+                return
         else:
             self._expected = {}
+        for address in expected:
+            self._stirred(address)
+        self.tell_others(set(expected))
+
+    def _data_version(self) -> int:
+        """Another one than before, if another connection has committed something."""
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     def _rung(self, addresses: list[str] | None) -> None:
         if addresses is None:
@@ -280,7 +289,7 @@ class SqliteSession:
         except (sqlite3.Error, OSError, StoreError):
             dead, found = 0, [(name,) for name in self._others]  # locked: the next look will do
         self._others = [row[0] for row in found]
-        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        version = self._data_version()
         if dead or version != self._version:
             self._version = version
             self._stirred(None)

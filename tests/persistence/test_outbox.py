@@ -1,16 +1,29 @@
 """The laws of the outbox: a message is stored by the sender's own transaction, in its place, or never was."""
 
+import asyncio
 import random
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import pytest
 
 from tests.actors.lives import Systems
-from tests.persistence.jobs import Book, Plain, Worker, letters, plain_ref, running, until, worker, worker_ref
+from tests.persistence.jobs import (
+    Book,
+    Plain,
+    Worker,
+    letters,
+    plain_ref,
+    running,
+    until,
+    worker,
+    worker_ref,
+)
 from upright.actors.errors import NotDurable
-from upright.persistence import NoTransaction, Sqlite
+from upright.persistence import NoTransaction, Sqlite, sqlite_session
 
 pytestmark = pytest.mark.anyio
 
@@ -135,3 +148,60 @@ async def test_what_is_told_in_it_for_a_later_time_comes_then_and_leaves_others_
         await worker_ref(s).tell(Worker.note, "third")
     assert await later_than_all(system, store, book) == ["first", "second", "third", "late"]
     assert await letters(store) == []
+
+
+def look_often(store: Sqlite, patch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Have the session look every millisecond whether something was committed; the result says how often it has."""
+    session: Any = store._sqlite._open_session
+    looked, version = [0], session._data_version
+
+    def count() -> Any:
+        looked[0] += 1
+        return version()
+
+    patch.setattr(sqlite_session, "LOOK_EVERY", 0.001)
+    patch.setattr(session, "_data_version", count)
+    return lambda: looked[0]
+
+
+async def test_what_is_committed_is_handled_though_the_next_transaction_to_its_address_is_rolled_back(
+    system: Systems, store: Sqlite
+) -> None:
+    book = Book()
+    async with running(system, worker(book), store=store) as s:
+        await s.idle()
+        database = sqlite3.connect(store.path)
+        await store.outbox(database).tell(worker_ref(s), Worker.note, "committed")
+        database.commit()
+        await store.outbox(database).tell(worker_ref(s), Worker.note, "undone")
+        database.rollback()
+        await until(lambda: bool(book.words))
+        database.close()
+    assert book.words == ["committed"]
+
+
+async def test_a_transaction_may_take_as_long_as_it_likes(
+    system: Systems, store: Sqlite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book()
+    async with running(system, worker(book), store=store) as s, aiosqlite.connect(store.path) as database:
+        await s.idle()
+        looked = look_often(store, monkeypatch)
+        await store.outbox(database).tell(worker_ref(s), Worker.note, "x")
+        await until(lambda: looked() > 100)
+        await database.commit()
+        await until(lambda: book.words == ["x"])
+
+
+async def test_nobody_looks_any_more_when_the_transaction_is_over(
+    system: Systems, store: Sqlite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(system, worker(Book()), store=store) as s, aiosqlite.connect(store.path) as database:
+        await s.idle()
+        looked = look_often(store, monkeypatch)
+        await store.outbox(database).tell(worker_ref(s), Worker.note, "x")
+        await database.rollback()
+        await until(lambda: not store._sqlite._open_session._expected)
+        before = looked()
+        await asyncio.sleep(0.05)
+        assert looked() == before
