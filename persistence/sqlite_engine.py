@@ -23,7 +23,7 @@ from .port import Stirred
 from .records import Batch, Delivery, StateRecord, Verdict, Written
 from .sqlite_claims import Claims
 from .sqlite_rows import Stale
-from .sqlite_schema import DONE, DROPPED, QUARANTINED, connect, prepare
+from .sqlite_schema import DONE, DROPPED, QUARANTINED, connect, is_same, prepare
 from .sqlite_session import SqliteSession
 from .syncer import Checkpointed, Mode, Syncer, SyncFailed, start_syncer
 
@@ -234,9 +234,15 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise _told(error, self.path) from error
 
-    def expect(self, address: str) -> None:
-        """Another connection of this process is about to commit something for that address."""
-        self._open_session.expect(address)
+    def expect(self, file: str) -> Callable[[str], None]:
+        """What a connection on that file calls that has stored something for an address, and is about to commit it.
+
+        Raises `StoreError` if it is another file, `StoreUnavailable`.
+        """
+        session = self._open_session
+        if not is_same(file, self.path):
+            raise StoreError(f"expected a connection on {self.path}, got one on {file or 'a database in memory'}")
+        return session.expect
 
     def begin(self, id: int, attempt: int, started: float) -> int:
         """See `Engine.begin`."""

@@ -3,6 +3,7 @@
 Look at them with `sqlite3 FILE`: the view `messages` has words and times for what the tables keep as numbers.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -118,3 +119,11 @@ def prepare(connection: sqlite3.Connection, path: Path, made: str, at: float) ->
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def is_same(file: str, other: str | os.PathLike[str]) -> bool:
+    """Whether both are there, and are one file. It is not opened for that."""
+    try:
+        return os.path.samefile(file, other)
+    except OSError:
+        return False

@@ -3,9 +3,10 @@
 import asyncio
 import random
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 import pytest
@@ -23,7 +24,7 @@ from tests.persistence.jobs import (
     worker_ref,
 )
 from upright.actors.errors import NotDurable
-from upright.persistence import NoTransaction, Sqlite, sqlite_session
+from upright.persistence import Memory, NoTransaction, Sqlite, StoreError, sqlite_session
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +86,121 @@ async def test_a_connection_that_commits_each_statement_is_refused(system: Syste
         assert await store.counts() == {}
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the sqlite3 of this Python knows no autocommit")
+async def test_so_is_one_that_is_told_to_commit_by_itself(system: Systems, store: Sqlite) -> None:
+    async with running(system, worker(Book()), store=store) as s:
+        options: dict[str, Any] = {"autocommit": True}
+        database = sqlite3.connect(store.path, **options)
+        async with aiosqlite.connect(store.path, **options) as other:
+            for connection in (database, other):
+                with pytest.raises(NoTransaction):
+                    await store.outbox(connection).tell(worker_ref(s), Worker.note, "x")
+        assert await store.counts() == {}
+        options["autocommit"] = False
+        with sqlite3.connect(store.path, **options) as always:
+            await store.outbox(always).tell(worker_ref(s), Worker.note, "x")
+        await s.idle()
+        always.close()
+        database.close()
+
+
+@pytest.mark.parametrize("kind", ["of another store", "of no store", "in memory"])
+async def test_a_connection_on_another_file_is_refused_with_the_names_of_both(
+    system: Systems, store: Sqlite, tmp_path: Path, kind: str
+) -> None:
+    other = Sqlite(tmp_path / "other.db")
+    name = {"of another store": str(other.path), "of no store": str(tmp_path / "none.db"), "in memory": ":memory:"}[
+        kind
+    ]
+    async with running(system, worker(Book()), store=other), running(system, worker(Book()), store=store) as s:
+        async with aiosqlite.connect(name) as database:
+            with pytest.raises(StoreError) as caught:
+                await store.outbox(database).tell(worker_ref(s), Worker.note, "x")
+            await database.commit()
+        assert str(store.path) in str(caught.value)
+        assert name.strip(":") in str(caught.value)
+        assert await other.counts() == await store.counts() == {}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+async def test_a_ref_of_a_system_with_another_store_is_refused_with_the_names_of_both(
+    system: Systems, store: Sqlite, tmp_path: Path, kind: str
+) -> None:
+    other = Sqlite(tmp_path / "other.db") if kind == "sqlite" else Memory()
+    async with running(system, worker(Book()), store=other) as theirs, running(system, worker(Book()), store=store):
+        async with aiosqlite.connect(store.path) as database:
+            with pytest.raises(StoreError) as caught:
+                await store.outbox(database).tell(worker_ref(theirs), Worker.note, "x")
+            await database.commit()
+        assert str(store.path) in str(caught.value)
+        assert (str(other.path) if isinstance(other, Sqlite) else "Memory") in str(caught.value)
+        assert await store.counts() == {}
+
+
+async def test_a_file_that_has_two_names_is_one_file(system: Systems, store: Sqlite, tmp_path: Path) -> None:
+    book, link = Book(), tmp_path / "link.db"
+    link.symlink_to(store.path)
+    async with running(system, worker(book), store=store) as s, aiosqlite.connect(link) as database:
+        await store.outbox(database).tell(worker_ref(s), Worker.note, "x")
+        await database.commit()
+        await until(lambda: book.words == ["x"])
+
+
+async def test_many_may_tell_at_once_on_one_connection_and_the_depth_is_right(system: Systems, store: Sqlite) -> None:
+    book = Book()
+    async with running(system, worker(book), store=store) as s, aiosqlite.connect(store.path) as database:
+        await s.idle()
+        outbox, ref = store.outbox(database), worker_ref(s)
+        keys = ("k", "k", "", "l", "", "k", "l", "")
+        telling = [outbox.tell(ref.once(key) if key else ref, Worker.note, key) for key in keys]
+        await asyncio.gather(*telling)
+        assert await depth(database) == 5
+        await database.commit()
+        await until(lambda: len(book.words) == 5)
+        await s.idle()
+        assert (sorted(book.words), await store.counts()) == (["", "", "", "k", "l"], {})
+
+
+async def test_it_does_not_matter_what_else_the_connection_writes_meanwhile(system: Systems, store: Sqlite) -> None:
+    book = Book()
+    async with running(system, worker(book), store=store) as s, aiosqlite.connect(store.path) as database:
+        await database.execute("CREATE TABLE mine(x)")
+        outbox, ref = store.outbox(database), worker_ref(s)
+        telling = [outbox.tell(ref.once(str(number)), Worker.note, str(number)) for number in (1, 2, 1, 2)]
+        writing = [database.execute("INSERT INTO mine VALUES (?)", (number,)) for number in range(40)]
+        await asyncio.gather(*telling, *writing)
+        await database.commit()
+        await until(lambda: len(book.words) == 2)
+        await s.idle()
+        assert (sorted(book.words), await store.counts()) == (["1", "2"], {})
+
+
+async def test_one_who_is_cancelled_while_telling_leaves_the_depth_right(system: Systems, store: Sqlite) -> None:
+    book = Book()
+    async with running(system, worker(book), store=store) as s, aiosqlite.connect(store.path) as database:
+        await s.idle()
+        for rounds in range(1, 12):
+            telling = asyncio.ensure_future(store.outbox(database).tell(worker_ref(s), Worker.note, "x"))
+            for _ in range(rounds):
+                await database.execute("SELECT 1")
+            telling.cancel()
+            await asyncio.wait([telling])
+            await database.commit()
+        await has_looked(store)
+        await s.idle()
+        assert (await depth(database), await store.counts()) == (0, {})
+
+
+async def test_a_connection_that_makes_rows_of_its_own_kind_does_as_well(system: Systems, store: Sqlite) -> None:
+    book = Book()
+    async with running(system, worker(book), store=store) as s, aiosqlite.connect(store.path) as database:
+        database.row_factory = cast("Any", named)
+        database.text_factory = bytes
+        await store.outbox(database).tell(worker_ref(s), Worker.note, "x")
+        await database.commit()
+        await until(lambda: book.words == ["x"])
+
+
 async def test_an_idempotency_key_counts_in_it_and_the_depth_with_it(system: Systems, store: Sqlite) -> None:
     book = Book()
     async with running(system, worker(book), store=store) as s, aiosqlite.connect(store.path) as database:
@@ -96,6 +212,18 @@ async def test_an_idempotency_key_counts_in_it_and_the_depth_with_it(system: Sys
         await s.idle()
         assert (book.words, await store.counts()) == (["first", "last"], {})
         await has_looked(store)
+
+
+def named(cursor: sqlite3.Cursor, row: tuple[object, ...]) -> dict[str, object]:
+    """A row as many like it."""
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+async def depth(database: aiosqlite.Connection) -> int:
+    """How many unfinished messages the store says that there are for the worker."""
+    async with database.execute("SELECT depth FROM mailbox WHERE address = 'work'") as found:
+        row: Any = await found.fetchone()
+    return int(row[0])
 
 
 async def has_looked(store: Sqlite) -> None:
