@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from upright.actors.errors import Refuse
 from upright.actors.exits import Failed
 from upright.actors.handlers import Handler
 from upright.actors.runtime import Runtime
@@ -53,7 +54,11 @@ class DurableState:
         """That handler, with the state saved when it returns: one that comes from no delivery, a timer's say."""
 
         async def save_after(instance: Any, *args: Any, **kwargs: Any) -> Any:
-            result = await handler.function(instance, *args, **kwargs)
+            try:
+                result = await handler.function(instance, *args, **kwargs)
+            except Refuse:  # the instance goes on, and would save with its next message what it took back
+                self.give(instance)
+                raise
             write = self.write(instance)
             if write is not None:
                 seat = seat_now()

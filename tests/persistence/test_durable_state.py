@@ -246,6 +246,34 @@ async def test_what_a_timer_does_to_the_state_is_saved(system: Systems, stores: 
         assert await clerk_ref(s).ask(Clerk.book_in, 0) == 7
 
 
+@pytest.mark.parametrize("first", [0, 5])
+async def test_a_timer_that_refuses_leaves_the_last_committed_state_to_the_next_message(
+    system: Systems, stores: Stores, first: int
+) -> None:
+    book = Book()
+    refused = asyncio.Event()
+
+    @book.deed
+    async def refuse(me: Clerk) -> None:
+        me.state.total -= 1000
+        refused.set()
+        raise Refuse("not today")
+
+    @book.deed
+    async def set_a_timer(me: Clerk) -> None:
+        me.ctx.after(0.001, Clerk.do, refuse)
+
+    async with running(system, worker(book, Clerk), store=stores()) as s:
+        if first:
+            await clerk_ref(s).tell(Clerk.book_in, first)
+        await clerk_ref(s).tell(Clerk.do, set_a_timer)
+        await refused.wait()
+        assert await clerk_ref(s).ask(Clerk.book_in, 1) == first + 1
+        assert len(book.made) == 1
+    async with running(system, worker(book, Clerk), store=stores()) as s:
+        assert await clerk_ref(s).ask(Clerk.book_in, 0) == first + 1
+
+
 async def test_a_state_that_did_not_change_is_not_written_again(system: Systems, stores: Stores) -> None:
     book, store = Book(), stores()
     async with running(system, worker(book, Clerk), store=store) as s:
