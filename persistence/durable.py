@@ -22,7 +22,7 @@ class Durable(msgspec.Struct, frozen=True):
 
     `address`: stays the same when the actor's path changes; what was sent to it waits there. `retry`: what follows
     when the handler fails. `order`: `strict` (a message that waits for its retry holds up all behind it), `free`
-    (others pass it), `keyed` (strict for each key, free between keys). `window`:
+    (others pass it), `keyed` (strict for each key, free between keys); durable state needs `strict`. `window`:
     how many messages are claimed ahead of their turn. `max_depth`: how many unfinished messages it may hold until
     senders wait; None for no bound.
 
@@ -55,6 +55,11 @@ class Durable(msgspec.Struct, frozen=True):
         actor.__codec__ = ActorCodec(actor)
         actor.__state_kind__ = kind = state_of(actor)
         actor.__state__ = StateCodec(kind) if kind is not None else None
+        if kind is not None and self.order != "strict":
+            raise TypeError(
+                f'expected the mailbox of {actor.__name__} to have order="strict", got order={self.order!r}: its'
+                f" durable state, {kind.__name__}, is for one message at a time"
+            )
 
     def open(self, owner: Any) -> Mailbox:
         """A mailbox of that kind; for the runtime. Raises `NoStore`."""

@@ -13,8 +13,10 @@ from tests.persistence.jobs import (
     Clerk,
     Other,
     Stores,
+    Tally,
     Weather,
     clerk_ref,
+    kept,
     letters,
     running,
     turns,
@@ -22,6 +24,7 @@ from tests.persistence.jobs import (
 )
 from upright.actors import Actor, Refuse, StartFailed
 from upright.persistence import Durable, OutcomeUnknown, StoreUnavailable
+from upright.persistence.records import Order
 from upright.supervision import child, pool
 
 pytestmark = pytest.mark.anyio
@@ -224,6 +227,17 @@ async def test_a_state_that_cannot_be_read_refuses_the_start_and_uses_no_attempt
         await s.idle()
         assert await s.ref("/top/a", OldTeller).ask(OldTeller.add, 0) == 6
         assert await letters(last) == []
+
+
+@pytest.mark.parametrize("order", ["free", "keyed"])
+def test_a_class_with_durable_state_is_refused_another_order_than_strict_when_it_is_made(order: Order) -> None:
+    with pytest.raises(TypeError, match=rf'Loose to have order="strict", got order=\'{order}\': .*Tally'):
+
+        class Loose(Actor[Tally]):
+            mailbox = Durable("loose", order=order)
+
+    with pytest.raises(TypeError, match="OldTeller"):
+        kept(OldTeller, order=order)
 
 
 async def test_a_pool_with_durable_state_is_refused(system: Systems, stores: Stores) -> None:
