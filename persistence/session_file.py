@@ -52,13 +52,17 @@ class _Locked:
         os.register_at_fork(after_in_child=functools.partial(_let_go, weakref.ref(self)))
 
     def remove(self) -> None:
-        """Delete the file and let go of it: this session is over and done with. Again: does nothing."""
+        """Delete the file and let go of it: this session is over and done with. Again: does nothing.
+
+        Raises `OSError` if it cannot be deleted; it is let go of then too.
+        """
         if self._fd >= 0:
             try:
                 os.unlink(self.path)  # while it is locked: nobody may find it unlocked in between
             except FileNotFoundError:
                 pass  # deleted by hand
-            self.close()
+            finally:
+                self.close()  # where it cannot be deleted, it must not look alive
 
     def close(self) -> None:
         """Let go of the file and leave it there: whoever locks it next takes this session over. Again: does nothing."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .errors import StoreCorrupt
 from .records import Delivery, Outgoing, Want
 from .sqlite_rows import Rows
 from .sqlite_runs import CLAIM_RUN, Claimed, runs
@@ -90,6 +91,8 @@ class Claims(Rows):
             rows += execute(self._select(want, fresh), given | {"room": want.room - len(rows)}).fetchall()
         deliveries: list[Delivery] = []
         for row in rows:
+            if row[2] is None:  # as of what is over: an index leads to the wrong rows
+                raise StoreCorrupt(f"{self._path()} is damaged: message {row[0]} waits there, and is over")
             self._token += 1
             deliveries.append(_delivery(want.address, self._token, row))
         for run in runs(Claimed(one.id, one.token) for one in deliveries):
@@ -109,6 +112,10 @@ class Claims(Rows):
                 " ELSE other.next > :now AND other.id <> one.id END)"
             )
         return base + " ORDER BY priority DESC, due, id LIMIT :room"
+
+    def _path(self) -> str:
+        path: str = self.connection.execute("PRAGMA database_list").fetchone()[2]
+        return path
 
     def _own(self, number: int, address: str) -> bool:
         if number not in self._owned:

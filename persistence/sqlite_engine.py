@@ -19,6 +19,7 @@ from .clock import Clock, clock_of
 from .crash_points import Point
 from .errors import OutcomeUnknown, StoreCorrupt, StoreError, StoreUnavailable
 from .lease import LEASE
+from .place import check_place
 from .port import Stirred
 from .records import Batch, Delivery, StateRecord, Verdict, Written
 from .sqlite_claims import Claims
@@ -60,6 +61,7 @@ class SqliteEngine:
         if self._clock is None:
             self.now = clock_of(asyncio.get_running_loop())
         try:
+            check_place(self.path)
             self._connection = connection = await self._unlocked(lambda: connect(self.path))
             made = os.urandom(6).hex()
             await self._unlocked(lambda: prepare(connection, self.path, made, self.now()))
@@ -87,7 +89,7 @@ class SqliteEngine:
         if session is not None:
             try:
                 await self._unlocked(session.close)
-            except (sqlite3.Error, StoreError):
+            except (sqlite3.Error, OSError, StoreError):
                 session.abandon()  # whoever opens the file next takes it for dead, which it is
         if self._syncer is not None:
             await self._syncer.close()
@@ -103,7 +105,7 @@ class SqliteEngine:
         now = self.now()
         try:
             written = await self._unlocked(lambda: self._transact(batch, now))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:  # the other one where a session begins anew beside a full disk
             raise _told(error, self.path) from error
         if crash_points.on:
             crash_points.at(Point.COMMITTED)
@@ -277,11 +279,11 @@ class SqliteEngine:
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:
         """See `Engine.replies`."""
         marks = ", ".join("?" * len(ids))
-        found = self._open_connection.execute(
-            f"SELECT id, reply FROM message WHERE state IN ({ENDED}) AND id IN ({marks})",  # marks only
-            tuple(ids),
-        )
-        return dict(found.fetchall())
+        wanted = f"SELECT id, reply FROM message WHERE state IN ({ENDED}) AND id IN ({marks})"  # marks only
+        try:
+            return dict(self._open_connection.execute(wanted, tuple(ids)).fetchall())
+        except sqlite3.Error as error:
+            raise _told(error, self.path) from error
 
     def _shorten_log(self) -> None:
         """Have the log written back into the file, by the process that syncs: that takes as long as the disk does."""
@@ -330,7 +332,7 @@ class SqliteEngine:
         return self._session
 
 
-def _told(error: sqlite3.Error, path: Path) -> StoreError:
+def _told(error: sqlite3.Error | OSError, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorname", type(error).__name__)
     if isinstance(error, sqlite3.DatabaseError) and code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return StoreCorrupt(f"{path} is damaged or no database: {error} ({code})")

@@ -19,10 +19,14 @@ READY = b"\0"
 
 
 class Log:
-    """The write-ahead log of a database. It is deleted and made anew when the last connection to that closes."""
+    """The write-ahead log of a database. It is deleted and made anew when the last connection to that closes.
+
+    A log whose database was deleted, or moved away, belongs to nothing: what is in it is lost when it is closed.
+    """
 
     def __init__(self, database: str) -> None:
-        self._path = f"{database}-wal"
+        self._path, self._database = f"{database}-wal", database
+        self._belongs_to = os.stat(database) if os.path.exists(database) else None
         self._fd = -1
         self._file: os.stat_result | None = None
 
@@ -38,7 +42,10 @@ class Log:
         self._file = os.fstat(self._fd)
 
     def sync(self) -> None:
-        """Wait until the disk has it. Raises `OSError`."""
+        """Wait until the disk has it. Raises `OSError`; of these `ENOENT` and `ESTALE` say that a file was deleted."""
+        owner = self._belongs_to
+        if owner is not None and not os.path.samestat(os.stat(self._database), owner):
+            raise OSError(errno.ESTALE, "expected the database to be where it was", self._database)
         if self._file is None or not os.path.samestat(os.stat(self._path), self._file):
             self.open()
         flush(self._fd)

@@ -26,6 +26,7 @@ from .sync_host import Host, ProcessHost, ThreadHost, live
 T = TypeVar("T")
 Mode = Literal["PASSIVE", "RESTART", "TRUNCATE"]
 PULSE: Final = "UPDATE pulse SET beats = beats + 1"
+DELETED: Final = "it or its log was deleted, or moved away"
 
 
 class SyncFailed(OSError):
@@ -181,7 +182,8 @@ class Syncer:
         if not answer:
             return
         if number := answer[0]:
-            self._fail(number, f"{os.strerror(number)}; outcome unknown")
+            gone = number in (errno.ENOENT, errno.ESTALE)
+            self._fail(number, f"{DELETED if gone else os.strerror(number)}; outcome unknown")
             return
         answered, self._asked, self._next = self._asked, self._next, []
         if self._asked:

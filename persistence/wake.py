@@ -72,6 +72,6 @@ class Bell:
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
         self._socket.close()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # where nothing can be deleted now, whoever sweeps the dead does it later
             self._path.unlink()
         os.close(self._folder)

@@ -1,0 +1,50 @@
+"""Where a store's file may lie, and what is said where it may not.
+
+It stands apart because SQLite says the same few words of all of these (`unable to open database file`), or nothing at
+all: on a network file system it works until two machines write, or a lock is lost.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from .errors import StoreUnavailable
+
+MOUNTS = Path("/proc/self/mountinfo")
+NETWORK: Final = frozenset(
+    (
+        "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "gpfs",
+        "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs",
+    )
+)  # fmt: skip
+"""Kinds of file systems that several machines may write, as Linux calls them."""
+
+
+def check_place(path: Path) -> None:
+    """Raise `StoreUnavailable` if no store can be at `path`: nothing holds it, it is a folder, or on no local disk."""
+    if not path.parent.is_dir():
+        raise StoreUnavailable(f"{path} cannot be opened: there is no folder {path.parent}")
+    if path.is_dir():
+        raise StoreUnavailable(f"{path} cannot be opened: it is a folder")
+    kind = file_system(path.parent)
+    if kind in NETWORK:
+        raise StoreUnavailable(f"expected {path} to be on a local disk, got {kind}: SQLite cannot share it there")
+
+
+def file_system(folder: Path) -> str:
+    """The kind of file system that a folder is on; "" where the system does not tell (macOS).
+
+    >>> file_system(Path("/proc"))
+    'proc'
+    """
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = MOUNTS.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        mount, _, system = line.partition(" - ")
+        if mount.split()[2] == wanted:
+            return system.split()[0]
+    return ""
