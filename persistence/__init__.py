@@ -20,6 +20,7 @@ from .events import (
     Quarantining,
     ScheduleFired,
     ScheduleLate,
+    StateRefused,
     StoreFailing,
     StoreSwept,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "ScheduleLate",
     "ScheduleRecord",
     "Sqlite",
+    "StateRefused",
     "Store",
     "StoreCorrupt",
     "StoreError",

@@ -13,6 +13,7 @@ from upright.actors.runtime import Runtime
 from upright.actors.seat import seat_now
 
 from .codec import StateCodec
+from .events import StateRefused
 from .records import NOBODYS, StateRecord, StateWrite, Step, Verdict
 
 
@@ -54,6 +55,8 @@ class DurableState:
         """That handler, with the state saved when it returns: one that comes from no delivery, a timer's say."""
 
         async def save_after(instance: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.is_stale:
+                await self.load(instance)
             try:
                 result = await handler.function(instance, *args, **kwargs)
             except Refuse:  # the instance goes on, and would save with its next message what it took back
@@ -64,12 +67,17 @@ class DurableState:
                 seat = seat_now()
                 self._runtime.activity.add(1)
                 saved = functools.partial(self._saved, seat.host if seat is not None else None)
-                self._store.settle(Step(NOBODYS, "save", state=write), saved)
+                owned = msgspec.structs.replace(write, owned=True)
+                self._store.settle(Step(NOBODYS, "save", state=owned), saved)
             return result
 
         return msgspec.structs.replace(handler, function=save_after)
 
     def _saved(self, host: Any, verdict: Verdict) -> None:
         self._runtime.activity.add(-1)
-        if verdict != "ok" and host is not None and not host.detached:
+        if verdict == "ok":
+            return
+        if self._runtime.bus.wants(StateRefused):
+            self._runtime.bus.emit(StateRefused(host.path if host is not None else "/", self._address, verdict))
+        if host is not None and not host.detached:
             host.leave(Failed(RuntimeError(f"the state of {self._address} was refused: {verdict}")))

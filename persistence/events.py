@@ -28,6 +28,17 @@ class DeliveryLost(Event, frozen=True):
     verdict: str
 
 
+class StateRefused(Event, frozen=True):
+    """What a timer, or another message to itself, did to the durable state of an actor was refused: another process has
+    the address (`lost`), or another state was there (`conflict`). The actor is made new, with the state that is stored.
+    """
+
+    name: ClassVar[str] = "state.refused"
+    level: ClassVar[int] = logging.ERROR
+    address: str
+    verdict: str
+
+
 class Quarantining(Event, frozen=True):
     """A durable message goes to quarantine. `reason`: a code from `upright.persistence.REASONS`."""
 

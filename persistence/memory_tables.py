@@ -125,9 +125,14 @@ class MemoryTables:
         if not saves and (row is None or row.state != "claimed" or row.token != delivery.token):
             return "lost"
         if write is not None:
+            box = self.box(write.address)
+            if write.owned and box.owner not in (0, session.number):
+                return "lost"
             stored = self.states.get(write.address)
             if write.expected != (stored.version if stored is not None else 0):
                 return "conflict"
+            if write.owned:
+                self._own(write.address, box, session)
             self.states[write.address] = StateRecord(write.expected + 1, write.body)
         if row is not None and not saves:
             self._end_claim(row, step, session.name, now, touched)
@@ -215,13 +220,16 @@ class MemoryTables:
         if want.order == "strict":
             if box.owner not in (0, session.number):
                 return []
-            if not box.owner:
-                self._gained.append(want.address)
-            box.owner = session.number
+            self._own(want.address, box, session)
         picked = box.pick(want, session.number, now)
         for row in picked:
             row.token, row.claimed = next(self._tokens), now
         return [row.delivery() for row in picked]
+
+    def _own(self, address: str, box: Box, session: MemorySession) -> None:
+        if not box.owner:
+            self._gained.append(address)
+        box.owner = session.number
 
     def redrive(self, id: int, now: float) -> str | None:
         """Put it back at the tail of its mailbox, as if new; its address, or None if it is not in quarantine."""

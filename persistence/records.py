@@ -101,11 +101,15 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class StateWrite(msgspec.Struct, frozen=True):
-    """The durable state of one address, to be written if the stored version is the one `expected`; 0 is none yet."""
+    """The durable state of one address, to be written if the stored version is the one `expected`; 0 is none yet.
+
+    `owned`: only if no other session has that address in strict order; if none has it, this one has it from then on.
+    """
 
     address: str
     expected: int
     body: bytes
+    owned: bool = False
 
 
 class StateRecord(msgspec.Struct, frozen=True):
@@ -192,11 +196,11 @@ class Batch(msgspec.Struct):
 class Written(msgspec.Struct):
     """What became of a batch.
 
-    `verdicts`: one for each step: `ok`, `lost` (the claim had ended) or `conflict` (another state was there); only
-    the first had an effect. `receipts`: one for each new message. `deliveries`: what was claimed. `next_due`: when the
-    next message of an address that was wanted comes due. `depths`: how many unfinished messages the addresses have
-    that were touched. `gained`: the strict addresses that this session has from now on; another may have written
-    their states until now.
+    `verdicts`: one for each step: `ok`, `lost` (the claim had ended, or another session has the address) or `conflict`
+    (another state was there); only the first had an effect. `receipts`: one for each new message. `deliveries`: what
+    was claimed. `next_due`: when the next message of an address that was wanted comes due. `depths`: how many
+    unfinished messages the addresses have that were touched. `gained`: the strict addresses that this session has from
+    now on; another may have written their states until now.
     """
 
     verdicts: list[Verdict]

@@ -1,7 +1,6 @@
 """What one session claims of the SQLite tables: which messages a mailbox may have now, in its order."""
 
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,22 +19,6 @@ COLUMNS = (
 class Claims(Rows):
     """What one session does to the tables; every claim that it makes bears a `token` of its own."""
 
-    def __init__(self, connection: sqlite3.Connection, me: int, name: str) -> None:
-        super().__init__(connection, me, name)
-        self._owned: set[int] = set()
-        self.gained: list[str] = []
-        """The strict addresses that this session gained in this transaction."""
-
-    def begin(self) -> None:
-        """See `Rows.begin`."""
-        self.gained = []
-        super().begin()
-
-    def forget(self) -> None:
-        """See `Rows.forget`."""
-        super().forget()
-        self._owned.clear()
-
     def make_room(self, wants: Sequence[Want], messages: Iterable[Outgoing]) -> None:
         """Have new messages claimed as they are stored, in mailboxes in which nothing is in front of them.
 
@@ -52,7 +35,7 @@ class Claims(Rows):
         return (
             number in self.known.quiet
             and want.above is None
-            and (want.order == "free" or (want.order == "strict" and number in self._owned))
+            and (want.order == "free" or (want.order == "strict" and number in self.owned))
         )
 
     def born(self) -> list[Delivery]:
@@ -70,7 +53,7 @@ class Claims(Rows):
         if len(deliveries) >= want.room:
             return deliveries, None
         due = self.next_due(want, now)
-        if due is None and want.above is None and (want.order == "free" or number in self._owned):
+        if due is None and want.above is None and (want.order == "free" or number in self.owned):
             self.known.quiet.add(number)
         return deliveries, due
 
@@ -80,7 +63,7 @@ class Claims(Rows):
         if want.order == "strict":
             waits = "SELECT 1 FROM message WHERE state = 0 AND mailbox = ? AND next > 0 AND next > ? LIMIT 1"
             since = now if want.above is None else 0.0  # one that is due goes before all, so no others are picked
-            if not self._own(number, want.address) or execute(waits, (number, since)).fetchone():
+            if not self.own(number, want.address) or execute(waits, (number, since)).fetchone():
                 return []  # one that waits for its retry holds up all others, of every priority
         given = {"mailbox": number, "me": self.me, "now": now, "room": want.room, "above": want.above}
         rows: list[Sequence[Any]] = []
@@ -117,22 +100,11 @@ class Claims(Rows):
         path: str = self.connection.execute("PRAGMA database_list").fetchone()[2]
         return path
 
-    def _own(self, number: int, address: str) -> bool:
-        if number not in self._owned:
-            taken = self.connection.execute(
-                "UPDATE mailbox SET owner = ?1 WHERE id = ?2 AND (owner IS NULL OR owner = ?1)", (self.me, number)
-            )
-            if taken.rowcount != 1:
-                return False
-            self._owned.add(number)
-            self.gained.append(address)
-        return True
-
     def leave(self, addresses: Sequence[str]) -> None:
         """Have these strict addresses no more."""
         for address in addresses:
             number = self.mailbox(address)
-            self._owned.discard(number)
+            self.owned.discard(number)
             self.known.quiet.discard(number)
             self.connection.execute("UPDATE mailbox SET owner = NULL WHERE id = ? AND owner = ?", (number, self.me))
 

@@ -30,6 +30,7 @@ MOVE = (
 FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 NEW_STATE = "INSERT OR IGNORE INTO state(version, body, mailbox) VALUES (?, ?, ?)"
+OWN = "UPDATE mailbox SET owner = ? WHERE id = ? AND (owner IS NULL OR owner = ?)"
 STATE = "UPDATE state SET version = ?, body = ? WHERE mailbox = ? AND version = ?"
 
 
@@ -47,6 +48,10 @@ class Rows:
         """New messages that were claimed as they were stored, in this transaction."""
         self._rooms: dict[str, int] = {}
         self._token = me << 32
+        self.owned: set[int] = set()
+        """The numbers of the strict addresses that this session has."""
+        self.gained: list[str] = []
+        """The strict addresses that it gained in this transaction."""
         self._mailboxes: dict[str, int] = {}
         self._shards: dict[str, int] = {}
         self._inserts = Inserts(connection)
@@ -56,7 +61,7 @@ class Rows:
 
     def begin(self) -> None:
         """A transaction has begun. Raises `Stale` if this session was declared dead meanwhile."""
-        self.changes, self._tails = {}, {}
+        self.changes, self._tails, self.gained = {}, {}, []
         self.newborn, self._rooms, self._inserts = [], {}, Inserts(self.connection)
         known = self.known
         known.begin()
@@ -68,6 +73,7 @@ class Rows:
     def forget(self) -> None:
         """The transaction was undone: what was learned in it may not be so."""
         self._mailboxes.clear()
+        self.owned.clear()
         self.known.forget()
 
     def committed(self) -> None:
@@ -84,6 +90,15 @@ class Rows:
             self._mailboxes[address] = number
         assert number is not None
         return number
+
+    def own(self, number: int, address: str) -> bool:
+        """Whether this session has that strict address, which it takes if nobody has it."""
+        if number not in self.owned:
+            if self.connection.execute(OWN, (self.me, number, self.me)).rowcount != 1:
+                return False
+            self.owned.add(number)
+            self.gained.append(address)
+        return True
 
     def settle_all(self, steps: Sequence[Step], now: float) -> list[Verdict]:
         """Do all steps, the fast way. Raises `Stale` if one of them has no effect; then nothing may be kept."""
@@ -128,26 +143,28 @@ class Rows:
         verdicts: list[Verdict] = []
         execute = self.connection.execute
         for step in steps:
-            before = dict(self.changes)
+            before = dict(self.changes), list(self.gained)
             execute("SAVEPOINT step")
             try:
                 self.settle_all((step,), now)
             except Stale:
                 execute("ROLLBACK TO step")
-                self.changes = before
+                self.changes, self.gained = before
                 self.forget()
-                held = step.outcome == "save" or self._holds(step.delivery)
-                verdicts.append("conflict" if held else "lost")
+                verdicts.append("conflict" if self._holds(step) else "lost")
             else:
                 verdicts.append("ok")
             execute("RELEASE step")
         return verdicts
 
-    def _holds(self, delivery: Delivery) -> bool:
-        found = self.connection.execute(
-            "SELECT 1 FROM message WHERE id = ? AND token = ? AND state = 1", (delivery.id, delivery.token)
-        )
-        return found.fetchone() is not None
+    def _holds(self, step: Step) -> bool:
+        """Whether this session could do the step, if another state were there."""
+        execute, delivery, write = self.connection.execute, step.delivery, step.state
+        if write is not None and write.owned:
+            owned = "SELECT 1 FROM mailbox WHERE address = ? AND owner <> ?"
+            return execute(owned, (write.address, self.me)).fetchone() is None
+        held = "SELECT 1 FROM message WHERE id = ? AND token = ? AND state = 1"
+        return step.outcome == "save" or execute(held, (delivery.id, delivery.token)).fetchone() is not None
 
     def _ack(self, step: Step, now: float) -> tuple[Any, ...]:
         delivery = step.delivery
@@ -196,6 +213,8 @@ class Rows:
                 if last != write.expected:
                     raise Stale("the states do not follow each other")
                 writes[write.address] = (first, write.expected + 1, write.body)
+                if write.owned and not self.own(self.mailbox(write.address), write.address):
+                    raise Stale("another session has the address")
         for address, (first, last, body) in writes.items():
             number = self.mailbox(address)
             values = (last, body, number)
