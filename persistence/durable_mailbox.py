@@ -10,6 +10,7 @@ from upright.actors.handlers import Handler
 from upright.actors.mailbox import Mailbox
 
 from .front import Front
+from .records import Delivery
 
 
 class DurableMailbox(Mailbox):
@@ -55,7 +56,12 @@ class DurableMailbox(Mailbox):
         """What was claimed, in its order: behind all that waits, if that is its place."""
         queue, first = self.unfold(), envelopes[0].work.record
         last = queue[-1] if queue else None
-        if last is None or (isinstance(last, Delivered) and not first.delay and last.work.record.place < first.place):
+        in_order = last is None or (
+            isinstance(last, Delivered) and not first.delay and last.work.record.place < first.place
+        )
+        # What bears the key of a retry may come behind others that it goes before.
+        mixed = self.front.order == "keyed" and any(one.work.record.delay for one in envelopes)
+        if in_order and not mixed:
             queue.extend(envelopes)
             if self.asleep:
                 self.owner.wake()
@@ -70,10 +76,15 @@ class DurableMailbox(Mailbox):
             before = queue[place - 1]
             if not isinstance(before, Delivered) or before.work.record.place < mine:
                 break
-            if before.work.record.delay and self.front.order == "strict":
-                break  # a retry goes before all others, whatever came since
+            if before.work.record.delay and self._is_behind(before.work.record, envelope.work.record):
+                break
             place -= 1
         return place
+
+    def _is_behind(self, retry: Delivery, other: Delivery) -> bool:
+        """A retry goes before all others, whatever came since; in keyed order before those of its key."""
+        order = self.front.order
+        return order == "strict" or (order == "keyed" and retry.key != "" and retry.key == other.key)
 
     def line_up(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[Any]:
         """Store an envelope that comes in another way than by a ref, from a topic say."""

@@ -131,37 +131,48 @@ class Box:
 
     def pick(self, want: Want, me: int, now: float) -> list[Row]:
         """What that session may claim now, in order; it is taken out of the waiting ones."""
-        keyed = want.order == "keyed"
-        busy: set[str] = set()
-        if keyed:  # what bears the key of one that waits for its retry, or is in hand elsewhere, has to wait
-            busy = {row.key for row in self.claimed.values() if row.owner != me}
-            busy |= {row.key for row in self._held.values() if row.next > now}
-        picked: list[Row] = []
-        passed: list[Place] = []
-        seen = 0
         if want.order == "strict" and self._held:
             if want.above is not None or any(row.next > now for row in self._held.values()):
                 return []  # one that waits for its retry holds up all others, of every priority
             self._waiting.sort(key=lambda place: (place[2] not in self._held, place))  # and goes before them then
+        picked = self._pass(want, want.room, me, now)
+        if want.order == "strict":
+            self._waiting.sort()
+        if want.order == "keyed" and any(row.next for row in picked):
+            # Those retries are out of the way: now what came since with their keys, of whatever priority.
+            picked += self._pass(want, want.room - len(picked), me, now)
+        return picked
+
+    def _pass(self, want: Want, room: int, me: int, now: float) -> list[Row]:
+        busy, held = self._busy(me, now) if want.order == "keyed" else (set[str](), set[str]())
+        picked: list[Row] = []
+        passed: list[Place] = []
+        seen = 0
         for place in self._waiting:
-            if len(picked) == want.room:
+            if len(picked) == room:
                 break
             row = self.rows[place[2]]
             if want.above is not None and row.message.priority <= want.above:
                 break
             seen += 1
-            if row.next > now or (row.key and row.key in busy):
+            if row.next > now or (row.key and (row.key in busy or (row.key in held and not row.next))):
                 passed.append(place)
             else:
                 picked.append(row)
         self._waiting[:seen] = passed
-        if want.order == "strict":
-            self._waiting.sort()
         for row in picked:
             self._held.pop(row.id, None)
             row.state, row.owner = "claimed", me
             self.claimed[row.id] = row
         return picked
+
+    def _busy(self, me: int, now: float) -> tuple[set[str], set[str]]:
+        """The keys of those that wait for their retries, or are in hand elsewhere, behind which all have to wait; and
+        those of retries that are due, which go first.
+        """
+        busy = {row.key for row in self.claimed.values() if row.owner != me}
+        busy |= {row.key for row in self._held.values() if row.next > now}
+        return busy, {row.key for row in self._held.values()}
 
     def next_due(self, now: float) -> float | None:
         """When the next message comes due that is not due now."""

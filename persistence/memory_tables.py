@@ -153,7 +153,7 @@ class MemoryTables:
                 box.wait(row, step.at, delayed=step.at > now and not step.holds)
             case "release":
                 box.leave(row, "waiting")
-                box.wait(row)
+                box.wait(row, row.next)  # a retry goes first again
             case "quarantine":
                 self._finish(row, "quarantined", step, now, touched)
             case "save":

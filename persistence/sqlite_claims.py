@@ -12,8 +12,20 @@ from .sqlite_runs import CLAIM_RUN, Claimed, runs
 
 COLUMNS = (
     "id, handler, body, attempt, stored, due, priority, key, expires, asked, crashes, interrupts, delay, progress,"
-    " sender, trace, once"
+    " sender, trace, once, next"
 )
+# Three small sets, made once for each claim; to look at all others of each one's key would be slow where many have one.
+RETRIES = "SELECT key FROM message INDEXED BY message_retry WHERE mailbox = :mailbox AND state = 0 AND key IS NOT NULL"
+KEYED = (
+    " AND next <= :now AND (key IS NULL OR ("
+    f"key NOT IN ({RETRIES} AND next > 0 AND next > :now)"
+    f" AND (next > 0 OR key NOT IN ({RETRIES} AND next > 0 AND next <= :now))"
+    " AND key NOT IN (SELECT key FROM message INDEXED BY message_claimed"
+    " WHERE state = 1 AND owner <> :me AND mailbox = :mailbox AND key IS NOT NULL)))"
+)
+"""What bears the key of one that waits for its retry, or of one that is in hand elsewhere, has to wait; if the retry is
+due, that goes first.
+"""
 
 
 class Claims(Rows):
@@ -72,6 +84,14 @@ class Claims(Rows):
         if len(rows) < want.room:
             fresh = " AND next = 0" if want.order == "strict" else ""
             rows += execute(self._select(want, fresh), given | {"room": want.room - len(rows)}).fetchall()
+        deliveries = self._take(want, rows, now)
+        if want.order == "keyed" and any(row[-1] for row in rows) and len(rows) < want.room:
+            # Those retries are out of the way: now what came since with their keys, of whatever priority.
+            rows = execute(self._select(want), given | {"room": want.room - len(rows)}).fetchall()
+            deliveries += self._take(want, rows, now)
+        return deliveries
+
+    def _take(self, want: Want, rows: Iterable[Sequence[Any]], now: float) -> list[Delivery]:
         deliveries: list[Delivery] = []
         for row in rows:
             if row[2] is None:  # as of what is over: an index leads to the wrong rows
@@ -79,7 +99,7 @@ class Claims(Rows):
             self._token += 1
             deliveries.append(_delivery(want.address, self._token, row))
         for run in runs(Claimed(one.id, one.token) for one in deliveries):
-            execute(CLAIM_RUN, (self.me, run.offset, now, run.first, run.last))
+            self.connection.execute(CLAIM_RUN, (self.me, run.offset, now, run.first, run.last))
         return deliveries
 
     def _select(self, want: Want, only: str = "") -> str:
@@ -89,11 +109,7 @@ class Claims(Rows):
         if want.order == "free":
             base += " AND next <= :now"
         elif want.order == "keyed":
-            base += (
-                " AND next <= :now AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.mailbox = :mailbox"
-                " AND other.key = one.key AND other.state < 2 AND CASE other.state WHEN 1 THEN other.owner <> :me"
-                " ELSE other.next > :now AND other.id <> one.id END)"
-            )
+            base += KEYED
         return base + " ORDER BY priority DESC, due, id LIMIT :room"
 
     def _path(self) -> str:

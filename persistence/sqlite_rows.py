@@ -7,7 +7,7 @@ every claim still held. Only if one did not, they are done one by one, to find o
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 from zlib import crc32
 
 from upright.actors.durable import Receipt
@@ -24,8 +24,9 @@ ACK = (
     " crashes = 0, reply = ?, body = NULL, progress = NULL WHERE id = ? AND token = ? AND state = 1"
 )
 MOVE = (
-    "UPDATE message SET state = ?, owner = NULL, token = NULL, next = ?, delay = ?, attempt = ?, interrupts = ?,"
-    " claimed = ?, crashes = crashes * ?, reason = ?, finished = ?, reply = ? WHERE id = ? AND token = ? AND state = 1"
+    "UPDATE message SET state = ?, owner = NULL, token = NULL, next = coalesce(?, next), delay = ?, attempt = ?,"
+    " interrupts = ?, claimed = ?, crashes = crashes * ?, reason = ?, finished = ?, reply = ?"
+    " WHERE id = ? AND token = ? AND state = 1"
 )
 FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -171,16 +172,16 @@ class Rows:
         return (DONE, now, step.attempt, step.started or None, step.reply, delivery.id, delivery.token)
 
     def _move(self, step: Step, now: float) -> tuple[Any, ...]:
-        delivery, at, delay, finished = step.delivery, step.at, step.delay, None
+        delivery, at, delay, finished = step.delivery, cast("float | None", step.at), step.delay, None
         match step.outcome:
             case "retry":
-                state = DELAYED if at > now and not step.holds else WAITING
+                state = DELAYED if step.at > now and not step.holds else WAITING
             case "quarantine":
                 state, finished = QUARANTINED, now
             case "discard":
                 state, finished = DROPPED, now
-            case _:
-                state, at, delay = WAITING, 0.0, delivery.delay
+            case _:  # a retry goes first again
+                state, at, delay = WAITING, None, delivery.delay
         return (
             state, at, delay, step.attempt, max(step.interrupts, delivery.interrupts), step.started or None,
             step.outcome == "release", step.reason or None, finished, step.reply, delivery.id, delivery.token,

@@ -32,8 +32,8 @@ class Told:
 
     @property
     def goes_first(self) -> bool:
-        """A retry in strict order: whatever came since, nothing else is handled before it."""
-        return self.order == "strict" and self.holds and self.at > 0.0
+        """A retry: in strict order nothing else is handled before it, in keyed order nothing else of its key."""
+        return self.order != "free" and self.holds and self.at > 0.0
 
     @property
     def place(self) -> tuple[int, float, int]:
@@ -68,14 +68,18 @@ class Model:
         """What that session should get now, in order."""
         if order == "strict" and self.strict_owner not in (0, owner):
             return []
-        found: list[int] = []
-        for one in sorted(self.of(order, "waiting"), key=lambda one: (not one.goes_first, one.place)):
-            if one.at <= now and not self._is_held_up(one, owner, now):
-                found.append(one.id)
+        found = self._found(order, [], owner, now)[:room]
+        if order == "keyed" and any(self.messages[id].goes_first for id in found):  # they let others of their keys go
+            found += self._found(order, found, owner, now)
         return found[:room]
 
-    def _is_held_up(self, one: Told, owner: int, now: float) -> bool:
-        holding = [other for other in self.of(one.order, "waiting") if other.holds and other.at > now]
+    def _found(self, order: Order, taken: list[int], owner: int, now: float) -> list[int]:
+        waiting = [one for one in self.of(order, "waiting") if one.id not in taken]
+        waiting.sort(key=lambda one: (order != "strict" or not one.goes_first, one.place))
+        return [one.id for one in waiting if one.at <= now and not self._is_held_up(one, waiting, owner, now)]
+
+    def _is_held_up(self, one: Told, waiting: list[Told], owner: int, now: float) -> bool:
+        holding = [other for other in waiting if other.holds and other.at > now]
         match one.order:
             case "strict":
                 return bool(holding)
@@ -83,7 +87,8 @@ class Model:
                 return False
             case "keyed":
                 elsewhere = [other for other in self.of("keyed", "claimed") if other.owner != owner]
-                return bool(one.key) and any(other.key == one.key for other in holding + elsewhere)
+                first = [] if one.goes_first else [other for other in waiting if other.goes_first]
+                return bool(one.key) and any(other.key == one.key for other in holding + elsewhere + first)
 
     def claimed(self, deliveries: list[Delivery], owner: int) -> None:
         for delivery in deliveries:
@@ -97,7 +102,8 @@ class Model:
         one = self.messages[id]
         one.used, one.owner, one.running = used, 0, False
         one.crashes = one.crashes if outcome == "release" else 0
-        one.at, one.holds = at, outcome == "retry" and one.order != "free"
+        if outcome != "release":
+            one.at, one.holds = at, outcome == "retry" and one.order != "free"
         ends: dict[Outcome, Where] = {"ack": "done", "quarantine": "quarantined", "discard": "dropped"}
         one.where = ends.get(outcome, "waiting")
 

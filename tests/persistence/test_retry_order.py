@@ -12,6 +12,7 @@ from tests.persistence.jobs import (
     Worker,
     failing,
     held,
+    kept,
     running,
     turns,
     until,
@@ -19,6 +20,7 @@ from tests.persistence.jobs import (
     worker_ref,
 )
 from upright.persistence import Retry
+from upright.supervision import child
 
 pytestmark = pytest.mark.anyio
 
@@ -139,4 +141,62 @@ async def test_a_retry_holds_those_of_its_key_of_every_priority_while_other_keys
         await gate.wait()
         assert (book.words, book.begun["x1"]) == (["y"], 1)
         await s.idle()
-        assert book.words in (["y", "x2", "x1", "x3"], ["y", "x1", "x2", "x3"])
+        assert book.words == ["y", "x1", "x2", "x3"]
+
+
+@pytest.mark.parametrize("order", ["strict", "keyed"])
+async def test_a_retry_that_a_shutdown_cut_off_still_goes_before_a_higher_priority(
+    system: Systems, stores: Stores, order: str
+) -> None:
+    book = Book()
+    again, gate = asyncio.Event(), asyncio.Event()
+
+    @book.deed
+    async def fail_and_hold(me: Worker) -> None:
+        if me.ctx.delivery.attempt == 1:
+            raise Oops("on purpose")
+        again.set()
+        await gate.wait()
+        book.add("first")
+
+    first = child("a", kept(Worker, order=order, retry=Retry(base=0.01, jitter="none")), book).options(shutdown=0.01)
+    async with running(system, first, store=stores()) as s:
+        await worker_ref(s).keyed("x").tell(Worker.do, fail_and_hold)
+        await again.wait()
+        await worker_ref(s).keyed("x").priority(9).tell(Worker.note, "urgent")
+    gate.set()
+    async with running(system, worker(book, order=order), store=stores()) as s:
+        await s.idle()
+        assert book.words == ["first", "urgent"]
+
+
+async def test_a_retry_that_waits_for_its_turn_goes_before_a_higher_priority_of_its_key_and_not_of_others(
+    system: Systems, stores: Stores
+) -> None:
+    book, store = Book(), stores()
+    began, gate = asyncio.Event(), asyncio.Event()
+
+    @book.deed
+    async def fail_once(me: Worker) -> None:
+        if me.ctx.delivery.attempt == 1:
+            raise Oops("on purpose")
+        book.add("x1")
+
+    book.deeds["hold"] = held(began, gate)
+
+    async def are_claimed(number: int) -> None:
+        while (await store.counts())["work"].claimed != number:  # noqa: ASYNC110  # no event tells of it
+            await asyncio.sleep(0.001)
+
+    async with running(system, worker(book, order="keyed"), store=store) as s:
+        await worker_ref(s).keyed("x").tell(Worker.do, fail_once)
+        await worker_ref(s).tell(Worker.do, "hold")
+        await began.wait()
+        await are_claimed(2)
+        await worker_ref(s).keyed("y").tell(Worker.note, "y")
+        await worker_ref(s).keyed("x").priority(9).tell(Worker.note, "x2")
+        await worker_ref(s).keyed("y").priority(10).tell(Worker.note, "urgent y")
+        await are_claimed(5)
+        gate.set()
+        await s.idle()
+        assert book.words == ["urgent y", "x1", "x2", "y"]

@@ -130,6 +130,17 @@ class TestStrict:
         two = await bench.session()
         assert bodies(await two.claim("strict")) == ["a", "urgent", "b"]
 
+    @pytest.mark.parametrize("order", ["strict", "keyed"])
+    async def test_a_retry_that_is_released_keeps_its_place_in_front(self, bench: Bench, order: Order) -> None:
+        one = await bench.session()
+        await one.put("a", "b", key="k")
+        await one.settle(step(await one.one(order), "retry", at=LATER, holds=True))
+        bench.clock.pass_by(60)
+        for _ in range(2):
+            await one.settle(step(await one.one(order), "release"))
+        await one.put("urgent", key="k", priority=1)
+        assert bodies(await one.claim(order)) == ["a", "urgent", "b"]
+
     @pytest.mark.parametrize("outcome", ["quarantine", "discard"])
     async def test_what_ends_holds_up_nobody(self, bench: Bench, outcome: Outcome) -> None:
         one = await bench.session()
@@ -255,6 +266,30 @@ class TestKeyed:
         assert await two.claim("keyed") == []
         bench.clock.pass_by(60)
         assert {first} <= {delivery.id for delivery in await two.claim("keyed")}
+
+    async def test_a_retry_that_is_due_goes_before_all_others_of_its_key_and_other_keys_go_by_priority(
+        self, bench: Bench
+    ) -> None:
+        one = await bench.session()
+        await one.put("a1", "a2", key="a")
+        await one.settle(step(await one.one("keyed"), "retry", at=LATER, holds=True))
+        await one.put("a0", key="a", priority=2)
+        await one.put("b0", key="b", priority=1)
+        await one.put("none", priority=-1)
+        bench.clock.pass_by(60)
+        assert bodies(await one.claim("keyed", 1)) == ["b0"]
+        assert await one.claim("keyed", above=1) == []
+        assert bodies(await one.claim("keyed")) == ["a1", "none", "a0", "a2"]
+
+    async def test_a_retry_in_hand_holds_up_none_of_its_key_in_that_session(self, bench: Bench) -> None:
+        one, two = await bench.session(), await bench.session()
+        await one.put("a1", "a2", key="a")
+        await one.settle(step(await one.one("keyed"), "retry", at=LATER, holds=True))
+        bench.clock.pass_by(60)
+        assert bodies(await one.claim("keyed", 1)) == ["a1"]
+        await one.put("a0", key="a", priority=2)
+        assert await two.claim("keyed") == []
+        assert bodies(await one.claim("keyed")) == ["a0", "a2"]
 
     async def test_messages_without_a_key_are_free(self, bench: Bench) -> None:
         one, two = await bench.session(), await bench.session()
