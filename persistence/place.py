@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .errors import StoreUnavailable
+from .errors import StoreCorrupt, StoreUnavailable
 
 MOUNTS = Path("/proc/self/mountinfo")
 NETWORK: Final = frozenset(
@@ -18,10 +18,17 @@ NETWORK: Final = frozenset(
     )
 )  # fmt: skip
 """Kinds of file systems that several machines may write, as Linux calls them."""
+EMPTY: Final = 1
+"""Bytes of a file that SQLite takes for a new database; of one byte too."""
+LOG_HEADER: Final = 32
+"""Bytes of a write-ahead log before the first commit. It is longer only when its database is on disk."""
 
 
 def check_place(path: Path) -> None:
-    """Raise `StoreUnavailable` if no store can be at `path`: nothing holds it, it is a folder, or on no local disk."""
+    """Raise `StoreUnavailable` if no store can be at `path`: nothing holds it, it is a folder, or on no local disk.
+
+    Raises `StoreCorrupt` if its log is there without it. SQLite would make a new file, and throw the log away.
+    """
     if not path.parent.is_dir():
         raise StoreUnavailable(f"{path} cannot be opened: there is no folder {path.parent}")
     if path.is_dir():
@@ -29,6 +36,19 @@ def check_place(path: Path) -> None:
     kind = file_system(path.parent)
     if kind in NETWORK:
         raise StoreUnavailable(f"expected {path} to be on a local disk, got {kind}: SQLite cannot share it there")
+    log = path.with_name(f"{path.name}-wal")
+    if size_of(log) > LOG_HEADER and size_of(path) <= EMPTY:
+        raise StoreCorrupt(
+            f"{path} is gone or empty, but {log} holds what was accepted last: put that very file back, or delete both"
+        )
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 if there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def file_system(folder: Path) -> str:

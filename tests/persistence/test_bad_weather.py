@@ -163,25 +163,45 @@ async def test_when_the_log_is_deleted_nothing_that_was_accepted_is_lost(tmp_pat
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", ["deleted", "moved away", "replaced"])
-async def test_when_the_file_is_deleted_nothing_more_is_accepted_into_the_void(how: str, tmp_path: Path) -> None:
-    """Whoever tells hears of it at once, and what is told then is in the file that is there."""
+async def test_when_the_file_is_deleted_nothing_more_is_accepted_into_the_void(tmp_path: Path) -> None:
+    """Its log is kept as long as somebody may still have the file; when both are gone, a new one is made."""
     async with service(tmp_path / "jobs.db") as home:
         await home.tell(1)
         await home.rests()
-        if how == "deleted":
-            home.path.unlink()
-        else:
-            home.path.rename(tmp_path / "old.db")
-        if how == "replaced":
-            home.path.write_bytes(b"")
+        home.path.unlink()
         unknown = await home.refuses(2, OutcomeUnknown)
         assert "was deleted" in str(unknown)
+        await home.told(3)
+        await home.answers()
+        assert "put that very file back" in home.errors[-1]
+        assert all(str(home.path) in error for error in home.errors)
+        (tmp_path / "jobs.db-wal").unlink()
         await home.accepts_again(3)
         await home.rests()
-        assert home.hands.handled[0] == 1
-        assert home.hands.handled[-1] == 3
-    assert (DONE, 1) in rows(home.path, ENDS)
+        assert home.hands.handled == [1, 3]
+    assert rows(home.path, ENDS) == [(DONE, 1)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["moved away", "replaced by an empty one"])
+async def test_when_the_file_is_moved_away_nothing_is_lost_once_it_is_back(how: str, tmp_path: Path) -> None:
+    hands = Hands()
+    async with service(tmp_path / "jobs.db", hands) as home:
+        hands.open.clear()
+        await home.tell(1, 2)
+        home.path.rename(tmp_path / "old.db")
+        if how != "moved away":
+            home.path.write_bytes(b"")
+        unknown = await home.refuses(3, OutcomeUnknown)
+        assert "was deleted, or moved away" in str(unknown)
+        await home.told(3)
+        await home.answers()
+        (tmp_path / "old.db").replace(home.path)
+        hands.open.set()
+        await home.accepts_again(4)
+        await home.rests()
+        assert set(hands.handled) >= {1, 2, 4}
+    assert {state for state, _ in rows(home.path, ENDS)} == {DONE}
 
 
 @pytest.mark.anyio

@@ -1,12 +1,13 @@
 """The laws of where a store may lie, and of what is said where it may not."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.persistence.weather import disk, refused, service
-from upright.persistence import StoreUnavailable, place
+from tests.persistence.weather import Hands, disk, refused, service
+from upright.persistence import StoreCorrupt, StoreUnavailable, place
 
 __all__ = ["disk"]
 
@@ -21,6 +22,32 @@ async def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> N
 
 async def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     await refused(tmp_path / "nowhere" / "jobs.db", StoreUnavailable, f"there is no folder {tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize("left", [None, b"", b"x"], ids=["gone", "emptied", "a byte"])
+async def test_a_log_without_its_file_is_told_of_and_kept_until_the_file_is_back(
+    left: bytes | None, tmp_path: Path
+) -> None:
+    """As a kill leaves them, and somebody who loses the file."""
+    hands, path = Hands(), tmp_path / "killed" / "jobs.db"
+    path.parent.mkdir()
+    async with service(tmp_path / "jobs.db", hands) as home:
+        hands.open.clear()
+        await home.tell(1, 2, 3)
+        for name in ("jobs.db", "jobs.db-wal"):
+            shutil.copy(tmp_path / name, path.with_name(name))
+        hands.open.set()
+    path.rename(path.with_name("lost"))
+    log = path.with_name("jobs.db-wal")
+    before = log.read_bytes()
+    if left is not None:
+        path.write_bytes(left)
+    await refused(path, StoreCorrupt, str(log))
+    assert log.read_bytes() == before
+    path.with_name("lost").replace(path)
+    async with service(path) as home:
+        await home.rests()
+        assert home.hands.handled == [1, 2, 3]
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])

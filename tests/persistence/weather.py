@@ -74,10 +74,12 @@ class Nurse(Actor):
 
 
 class Service:
-    """A system on that file. `only`: see `ActorSystem`."""
+    """A system on that file. `only`: see `ActorSystem`. `lease`: of its claims, which no test may have to wait for."""
 
-    def __init__(self, path: Path, hands: Hands | None = None, only: tuple[()] | None = None) -> None:
-        self.path, self.hands, self.store = path, hands or Hands(), Sqlite(path)
+    def __init__(
+        self, path: Path, hands: Hands | None = None, only: tuple[()] | None = None, lease: float = 600.0
+    ) -> None:
+        self.path, self.hands, self.store = path, hands or Hands(), Sqlite(path, lease=lease)
         self.errors: list[str] = []
         """What `store.failing` told."""
         self._told = asyncio.Event()
