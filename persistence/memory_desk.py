@@ -42,9 +42,12 @@ class MemoryDesk:
         """See `Desk.edit`."""
         return self._tables.edit(id, handler, body, self._engine.now())
 
-    async def cancel(self, id: int) -> bool:
+    async def cancel(self, id: int, before: bytes | None = None, after: bytes | None = None) -> bool:
         """See `Desk.cancel`."""
-        return self._drop(id, "cancelled")
+        cancelled, row = self._drop(id, "cancelled"), self._tables.rows.get(id)
+        if cancelled and row is not None:
+            row.reply = after if row.attempt else before
+        return cancelled
 
     def _drop(self, id: int, name: str) -> bool:
         session, row = self._engine.session, self._tables.rows.get(id)

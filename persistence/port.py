@@ -86,8 +86,10 @@ class Desk(Protocol):
         """Give a quarantined message another content; False if it is not there."""
         ...
 
-    async def cancel(self, id: int) -> bool:
-        """Take back a message that was not claimed yet; False if it is too late."""
+    async def cancel(self, id: int, before: bytes | None = None, after: bytes | None = None) -> bool:
+        """Take back a message that is not claimed; False if it is too late. Its reply is the one for `before` its first
+        attempt, or the one for `after` that.
+        """
         ...
 
     async def story(self, id: int) -> list[StoryEvent]:

@@ -8,7 +8,7 @@ from upright.actors.message import told
 from .codec import HandlerCodec
 from .forms import Locate
 
-ANSWER, REFUSAL, FAILURE = b"a", b"r", b"f"
+ANSWER, REFUSAL, FAILURE, UNBEGUN = b"a", b"r", b"f", b"u"
 
 
 def replied(result: bytes) -> bytes:
@@ -26,6 +26,11 @@ def failed(why: str) -> bytes:
     return FAILURE + why.encode("utf-8", "backslashreplace")
 
 
+def cancelled(begun: bool) -> bytes:
+    """It was taken back by hand; `begun`: after an attempt that may have had effects."""
+    return (FAILURE if begun else UNBEGUN) + b"the message was cancelled"
+
+
 def read_reply(codec: HandlerCodec, reply: bytes, path: str, locate: Locate | None) -> Any:
     """What the handler returned. Raises `Refuse`, or `ActorFailed`."""
     kind, body = reply[:1], reply[1:]
@@ -33,6 +38,8 @@ def read_reply(codec: HandlerCodec, reply: bytes, path: str, locate: Locate | No
         return codec.decode_result(body, locate)
     if kind == REFUSAL:
         raise Refuse(body.decode())
+    if kind == UNBEGUN:
+        raise ActorFailed(f"{path} did not handle {codec.method}: {body.decode()}", path, handled=False)
     raise ActorFailed(f"{path} could not handle {codec.method}: {body.decode()}", path, handled=True)
 
 

@@ -132,15 +132,15 @@ class SqliteDesk:
 
         return await self._engine.transact(work)
 
-    async def cancel(self, id: int) -> bool:
+    async def cancel(self, id: int, before: bytes | None = None, after: bytes | None = None) -> bool:
         """See `Desk.cancel`."""
         now = self._engine.now()
 
         def work(connection: sqlite3.Connection) -> bool:
             row = connection.execute(
-                "UPDATE message SET state = 4, body = NULL, once = NULL, finished = ? WHERE id = ? AND state IN (0, 5)"
-                " RETURNING mailbox",
-                (now, id),
+                "UPDATE message SET state = 4, body = NULL, once = NULL, finished = ?,"
+                " reply = CASE WHEN attempt > 0 THEN ? ELSE ? END WHERE id = ? AND state IN (0, 5) RETURNING mailbox",
+                (now, after, before, id),
             ).fetchone()
             if row is not None:
                 self._note(connection, id, now, "cancelled", -1, row[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 from upright.actors.durable import Receipt
 from upright.actors.envelope import Envelope, Question
+from upright.actors.errors import ActorGone
 from upright.actors.events import Event
 from upright.actors.runtime import Runtime
 
@@ -18,7 +19,7 @@ from .journal import Journal, Settled
 from .port import Desk, Engine
 from .quarantine import Quarantine
 from .records import Outgoing, StateRecord, Step
-from .replies import failed, read_reply
+from .replies import cancelled, failed, read_reply
 from .reports import Counts, StoryEvent
 from .solitude import Solitude
 
@@ -58,20 +59,31 @@ class Store:
 
     async def close(self) -> None:
         """Write what is left, and close it."""
-        if self._journal is not None:
-            await self._journal.stop()
-        await self._engine.close()
-        self._journal = self._runtime = None
+        try:
+            if self._journal is not None:
+                await self._journal.stop()
+            await self._engine.close()
+            self._journal = self._runtime = None
+        finally:
+            asked, self._asked = self._asked, {}
+            for id, waiting in asked.items():
+                for question, front in waiting:
+                    fail(question, stopped(id, front.path))
 
     async def story(self, id: int) -> list[StoryEvent]:
         """The life of a message so far, from `stored` on; empty if nothing is known of it."""
         return await self._desk.story(id)
 
     async def cancel(self, id: int) -> bool:
-        """Take back a message that is not handled yet; False if it is too late. Its idempotency key is free again."""
-        cancelled = await self._desk.cancel(id)
+        """Take back a message that is not handled yet; False if it is too late. Its idempotency key is free again, and
+        whoever asked gets `ActorFailed`.
+        """
+        done = await self._desk.cancel(id, cancelled(begun=False), cancelled(begun=True))
+        if done and id in self._asked:
+            await self._look_for_replies()
+            self.replied(id, cancelled(begun=True))  # where the store has forgotten it at once
         await self.look(None)
-        return cancelled
+        return done
 
     async def counts(self) -> dict[str, Counts]:
         """How many messages there are, by address."""
@@ -164,6 +176,9 @@ class Store:
 
     async def answer(self, receipt: Receipt, question: Envelope, front: Any) -> None:
         """Answer this question when that message has been handled; if it has ended without a reply, say so."""
+        if self._journal is None:  # it was closed while the message was stored
+            fail(question, stopped(receipt.id, front.path))
+            return
         waiting = self._asked.setdefault(receipt.id, [])
         waiting.append((question, front))
         if question.reply is not None:
@@ -182,8 +197,7 @@ class Store:
             try:
                 future.set_result(read_reply(codec, reply, front.path, front.runtime.locate))
             except Exception as error:
-                future.set_exception(error)
-                future.exception()  # marks it as seen: the asker may have gone just now
+                fail(question, error)
 
     def _forget(self, id: int, question: Envelope) -> None:
         waiting = self._asked.get(id)
@@ -205,3 +219,16 @@ class Store:
         if self._journal is None:
             raise StoreUnavailable("expected an open store: its system is not running")
         return self._journal
+
+
+def fail(question: Envelope, error: Exception) -> None:
+    """There will be no reply."""
+    future = question.reply
+    if future is not None and not future.done():
+        future.set_exception(error)
+        future.exception()  # marks it as seen: the asker may have gone just now
+
+
+def stopped(id: int, path: str) -> ActorGone:
+    """What those hear who still wait when the system ends. Whether an attempt was begun is not known."""
+    return ActorGone(f"no reply from {path}: the system has stopped; message {id} is stored", path, handled=True)
