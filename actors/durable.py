@@ -126,6 +126,10 @@ class Keeper(Protocol):
         """Give a new instance what is kept for it, and let messages come."""
         ...
 
+    def refresh(self) -> None:
+        """There is somebody again to handle what is stored, or nobody any more."""
+        ...
+
     def leave(self) -> None:
         """Its actor has ended for good."""
         ...

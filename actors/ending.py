@@ -77,8 +77,10 @@ class Ending(Incarnation):
         self.phase = STOPPING
         turn = Envelope(STOPPED, (), None, None, phase=IN_HAND)
         self.take_seat(turn)
-        self.cell.arm()
-        self.cancel_tasks(background_only=is_clean(exit) and not self.killed)
+        failed = isinstance(exit, Failed)  # one delivery: the others that overlap with it are left to their ends
+        if not failed:
+            self.cell.arm()
+        self.cancel_tasks(background_only=(failed or is_clean(exit)) and not self.killed)
         try:
             with anyio.CancelScope(shield=True):  # a cancel scope that `stopping()` is to leave may be cancelled
                 await self.end_dependants()

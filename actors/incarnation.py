@@ -14,7 +14,7 @@ from .dispatcher import Dispatcher
 from .envelope import BESIDE, DETACHED, IN_HAND, Envelope, Link, Own, Question
 from .errors import ActorGone, ActorRestarting, Detached
 from .events import ActorCrashed
-from .exits import Crashed, Exit, Killed, is_clean
+from .exits import Crashed, Exit, Failed, Killed, is_clean
 from .handlers import Handler, HandlerTable, describe
 from .handover import Handover
 from .mailbox import Mailbox
@@ -218,10 +218,15 @@ class Incarnation:
             self.control = deque(entry for entry in self.control if not matches(entry[1]))
 
     def leave(self, exit: Exit) -> None:
-        """End after the message in hand; the first reason given counts. The time to do so runs from now."""
-        if self.leaving is None and self.phase != OVER:
+        """End after the message in hand; the first reason given counts. The time to do so runs from now.
+
+        That one delivery has failed is no reason to hurry, and gives way to any other.
+        """
+        failed = isinstance(exit, Failed)
+        if self.phase != OVER and (self.leaving is None or (isinstance(self.leaving, Failed) and not failed)):
             self.leaving = exit
-            self.cell.arm()
+            if not failed:
+                self.cell.arm()
             self.attend_soon()
 
     def attend_soon(self) -> None:

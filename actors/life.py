@@ -86,6 +86,7 @@ class Life(Ending):
             self.lane.push(self)
             return False
         mailbox = self.cell.mailbox
+        self.pauses()
         if mailbox.queue or self.attention:
             return await self.serve()
         mailbox.asleep = True

@@ -67,12 +67,22 @@ class Blueprint(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
             raise ValueError(f"expected name to be a string without '/', got {self.name!r}")
+        if not self.name.isascii():
+            encodable("name", self.name)
         shutdown: Any = self.shutdown
         if shutdown != "brutal" and not (isinstance(shutdown, int | float) and shutdown >= 0):
             raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {shutdown!r}")
         timeout: Any = self.start_timeout
         if not (isinstance(timeout, int | float) and timeout > 0):
             raise ValueError(f"expected start_timeout to be more than 0 seconds, got {timeout!r}")
+
+
+def encodable(name: str, value: str) -> None:
+    """Raise `ValueError` for a text that has no encoding: the name of a file, say, that is no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"expected {name} to be a string that has an encoding, got {value!r}") from error
 
 
 def seconds(name: str, value: float, least: float = 0.0) -> float:

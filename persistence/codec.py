@@ -12,6 +12,7 @@ import msgspec
 
 from upright.actors.errors import UnknownHandler, WrongArguments
 from upright.actors.handlers import HOOKS
+from upright.actors.options import encodable
 
 from .forms import Form, Locate, Misfit, Unresolved, spelled
 from .signatures import Signature
@@ -41,6 +42,7 @@ def handler(*, name: str) -> Callable[[F], F]:
     """
     if not name:
         raise ValueError(f"expected name to be a name, got {name!r}")
+    encodable("name", name)
 
     def mark(function: F) -> F:
         function.__wire_name__ = name  # type: ignore[attr-defined]  # a mark on a function, read in ActorCodec

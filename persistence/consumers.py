@@ -181,8 +181,12 @@ class Consumers:
         nobodys: list[Delivery] = []
         for address, deliveries in claimed.items():
             consumer = known.get(address)
-            if consumer is not None:
-                consumer.take(deliveries)
-            else:
+            if consumer is None:
                 nobodys += deliveries
+                continue
+            try:
+                consumer.take(deliveries)
+            except Exception as error:  # what one mailbox cannot take must not end the work of all others
+                context = {"message": f"messages for {address!r} were claimed, but not taken", "exception": error}
+                self._loop.call_exception_handler(context)
         return nobodys

@@ -10,6 +10,7 @@ import msgspec
 from upright.actors.durable import PLAINLY, Receipt, Sending, WorkSeat
 from upright.actors.envelope import Envelope, Question
 from upright.actors.errors import AskTimedOut, MailboxFull
+from upright.actors.refs import TELL_WITHIN
 from upright.actors.runtime import Runtime
 from upright.actors.seat import seat_now
 
@@ -25,6 +26,8 @@ class Door:
     def __init__(self, store: Any, spec: Any, actor: type[Any], runtime: Runtime, path: str) -> None:
         self.store, self.spec, self.actor, self.runtime, self.path = store, spec, actor, runtime, path
         self.address: str = spec.address
+        self.owner: Any = None
+        """The actor that it leads to, where that runs here."""
         self.order: Order = spec.order
         self._codec: Any = getattr(actor, "__codec__", None)
         self._depth = 0  # what the store said last
@@ -34,13 +37,16 @@ class Door:
     async def restore(self, instance: Any) -> None:
         """Nothing is kept here."""
 
+    def refresh(self) -> None:
+        """Nobody is here."""
+
     def leave(self) -> None:
         """Nobody was here."""
 
     async def tell(self, envelope: Envelope, how: Sending | None, within: float | None = None) -> Receipt | None:
         """Store a message and return when it is on disk; inside a delivery, stage it and return at once."""
         message = self.outgoing(envelope, how or PLAINLY, asked=envelope.reply is not None)
-        hand = hand_now()
+        hand = hand_now(self.store)
         if hand is not None:
             if envelope.reply is not None:
                 raise NotStaged("expected a tell, got an ask that is handed on: answer it, or tell")
@@ -62,7 +68,7 @@ class Door:
         if how.once:
             raise ValueError("expected tell_many without once: one idempotency key is for one message")
         messages = [self.outgoing(envelope, how, asked=False) for envelope in envelopes]
-        hand = hand_now()
+        hand = hand_now(self.store)
         if hand is not None:
             hand.stage(messages)
             return []
@@ -71,7 +77,7 @@ class Door:
     async def ask(self, question: Question, how: Sending) -> None:
         """Store a message whose reply comes when it was handled; inside a delivery too it is stored at once."""
         message = self.outgoing(question, how, asked=True)
-        hand = hand_now()
+        hand = hand_now(self.store)
         if hand is not None:
             if any(staged.address == self.address for staged in hand.staged):
                 raise NotStaged(
@@ -108,12 +114,23 @@ class Door:
         """Store them, when the mailbox may hold more. Raises `MailboxFull` after `within` seconds."""
         if self.spec.max_depth is None:
             return await self.store.put(messages)  # type: ignore[no-any-return]
-        room = await self._room(first, within)
+        room = await self._room(first, self._patience(within))
         try:
             receipts: list[Receipt] = await self.store.put(messages)
         finally:  # by now the store has said how many there are
             self._leave_room(room)
         return receipts
+
+    def _patience(self, within: float | None) -> float | None:
+        """How long to wait for room: not for ever in a handler, or two could wait for each other, and not at all in one
+        of the only actor that could make room.
+        """
+        seat = seat_now()
+        if seat is None or not seat.is_taken:
+            return within
+        if seat.host.cell is self.owner:
+            return 0.0
+        return TELL_WITHIN if within is None else within
 
     async def _room(self, envelope: Envelope, within: float | None) -> asyncio.Future[None]:
         """Wait, behind all who do, until the mailbox may hold one more. Raises `MailboxFull` after `within` seconds."""
@@ -165,8 +182,8 @@ class Door:
         self._let_in()
 
 
-def hand_now() -> Hand | None:
-    """The delivery that the running code belongs to."""
+def hand_now(store: Any) -> Hand | None:
+    """The delivery of that store that the running code belongs to: nothing else can commit with what is told there."""
     seat = seat_now()
     work = seat.work if isinstance(seat, WorkSeat) else None
-    return work if isinstance(work, Hand) else None
+    return work if isinstance(work, Hand) and work.front.store is store else None

@@ -5,6 +5,7 @@ from typing import Any, get_args
 import msgspec
 
 from upright.actors.mailbox import Mailbox, MailboxSpec
+from upright.actors.options import encodable
 from upright.actors.runtime import Runtime
 from upright.supervision.checks import one_of, whole
 from upright.supervision.retry import Retry
@@ -42,6 +43,7 @@ class Durable(msgspec.Struct, frozen=True):
         address: object = self.address
         if not isinstance(address, str) or not address:
             raise ValueError(f"expected address to be a string that is not empty, got {address!r}")
+        encodable("address", self.address)
         one_of("order", self.order, ORDERS)
         whole("window", self.window, 1)
         if self.max_depth is not None:
@@ -71,6 +73,11 @@ class Durable(msgspec.Struct, frozen=True):
         """The mailbox of a pool whose workers are of this class. Raises `TypeError` for one with durable state."""
         if getattr(actor, "__state__", None) is not None:
             raise TypeError(f"expected workers without durable state, which only one at a time has: {actor.__name__}")
+        if getattr(spec, "routing", None) == "broadcast":
+            raise TypeError(
+                f"expected a pool of durable {actor.__name__}s to give each message to one of them, got broadcast: "
+                "tell each of several actors, or publish to a topic"
+            )
         return Pooled(self, spec)
 
     def door(self, runtime: Runtime, actor: type[Any], path: str) -> Door:
@@ -86,6 +93,10 @@ class Durable(msgspec.Struct, frozen=True):
             raise NoStore(
                 f"{owner.path} has a durable mailbox: give its system a store: ActorSystem(tree, store=Sqlite(path))"
             )
+        codec: Any = actor
+        codec.__codec__.resolve()  # by now every module has been loaded
+        if codec.__state__ is not None:
+            codec.__state__.resolve()
         return Front(store, self, owner, actor, mailbox)
 
 

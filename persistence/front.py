@@ -1,28 +1,26 @@
 """What stands between the store and one durable mailbox: takes what was claimed, hands out what was decided."""
 
 import functools
-import random
 from collections.abc import Callable
 from typing import Any
 
 from upright.actors.envelope import Envelope
+from upright.actors.errors import ActorError
 from upright.actors.events import Event
 from upright.actors.exits import Failed
 from upright.actors.handlers import Handler
-from upright.actors.message import DeadLetter, Message
-from upright.supervision.parking import Parking
-from upright.supervision.retry import Again, Discarded, Quarantined, after_interrupt, decide
-from upright.supervision.retry import Failed as FailedAttempt
+from upright.actors.message import DeadLetter, Message, told
+from upright.supervision.parking import Parked
 
 from .codec import HandlerCodec, StateCodec
 from .door import Door
 from .durable_state import DurableState
 from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining
 from .hand import Hand, Handed, run_in_hand
+from .judge import Judge, no_answer, storable
 from .lanes import Lanes
 from .reading import Reader, Unread
 from .records import Delivery, Failure, Step, Verdict
-from .replies import no_reply
 from .solitude import Solitude
 
 
@@ -38,7 +36,6 @@ class Front(Door):
         if codec is not None:
             self.state = DurableState(store, self.address, codec, actor.__state_kind__, self.runtime)
         self._hands: dict[int, Hand] = {}  # by token: of one message there may be two, when the first claim was lost
-        self._rng = random.Random()
         self._attached = self._counted = False
         self._window: int = spec.window
         self.begin: Callable[[int, int, float], int] = store.begin
@@ -48,17 +45,18 @@ class Front(Door):
         self._reader = Reader(actor, self._codec, spec.retry, self.runtime.locate)
         self._lanes = Lanes(self.order)
         self._holding: set[str | None] = set()
-        self._parking = Parking()
+        self._judge = Judge(spec.retry)
+        self._parking = self._judge.parking
         self.solitude: Solitude = store.solitude
         self.routed = False
 
     def room(self) -> int:
         """How many more deliveries it would take now."""
-        if not self._attached:
+        if not self._is_manned:
             return 0
         most = self._parking.may_claim(self.runtime.loop.time()) if self._parking.is_parked else None
         if most is not None:
-            return most if not self._hands else 0
+            return most
         return max(0, self.window - len(self._hands))
 
     def lowest(self) -> int | None:
@@ -100,10 +98,18 @@ class Front(Door):
                 self._pass_in(envelope)
         if ready:
             self.mailbox.take_in(ready)
+        if len(self._hands) < len(deliveries):  # not all are to be handled: there may be others in their place
+            self.store.has_room(self.address)
 
     def _pass_in(self, envelope: Handed) -> None:
-        if not self.mailbox.put_nowait(envelope):
-            self.mailbox.line_up(envelope, None)  # in a pool, until a worker has room
+        record = envelope.work.record
+        try:
+            if not self.mailbox.put_nowait(envelope):
+                self.mailbox.line_up(envelope, None)  # in a pool, until a worker has room
+        except ActorError as error:  # by its key, say, nobody can be found
+            now = self.now()
+            self._out(record)
+            self._put_aside(record, "unroutable", Failure(record.attempt - 1, now, now, storable(told(error))))
 
     def _out(self, delivery: Delivery) -> None:
         """It is not in hand here any more: the next one of its lane may go on."""
@@ -120,15 +126,26 @@ class Front(Door):
             if read.again_at is None:
                 self._put_aside(delivery, read.reason, failure)
             else:
-                step = Step(
-                    delivery, "retry", delivery.attempt - 1, at=read.again_at, holds=self.order != "free",
-                    reason=read.reason,
-                )  # fmt: skip
-                self.store.settle(step, _unheard)
+                self._defer(delivery, read, read.again_at)
             return None
-        hand = Hand(self, delivery, *read)
+        hand = Hand(self, delivery, *read, until=min(delivery.expires, self.spec.retry.last_start(delivery.accepted)))
         handler = self._handlers.get(hand.codec.method) or self._handler(hand.codec)
         return Handed(handler, (hand,), None, None, work=hand)
+
+    def _defer(self, delivery: Delivery, unread: Unread, at: float) -> None:
+        """Try to read it at another time; what comes behind it waits, where there is an order."""
+        lane = self._lanes.lane_of(delivery)
+
+        def deferred(_: Verdict) -> None:
+            self._holding.discard(lane)
+
+        if lane is not None:
+            self._holding.add(lane)
+        step = Step(
+            delivery, "retry", delivery.attempt - 1, at=at, delay=unread.waited, holds=lane is not None,
+            reason=unread.reason,
+        )  # fmt: skip
+        self.store.settle(step, deferred)
 
     def check(self, handler: str, body: bytes) -> None:
         """Raise `Undecodable` for what this actor could not read."""
@@ -140,7 +157,7 @@ class Front(Door):
         return found
 
     def _put_aside(self, delivery: Delivery, reason: str, failure: Failure | None) -> None:
-        reply = no_reply(reason, None) if delivery.asked or delivery.once else None
+        reply = no_answer(delivery, reason, None)
         step = Step(delivery, "quarantine", delivery.attempt - 1, reason=reason, failure=failure, reply=reply)
         self._tell(Quarantining(self.path, self.address, delivery.id, reason))
         self.store.settle(step, functools.partial(self._told, step))
@@ -162,14 +179,25 @@ class Front(Door):
     def expired(self, hand: Hand) -> None:
         """Its time was up before its turn came."""
         self._out(hand.record)
-        self._put_aside(hand.record, "expired", None)
+        self._parking.released(str(hand.record.id))
+        self._put_aside(hand.record, "expired" if hand.record.expires < self.now() else "deadline", None)
 
     def depth_is(self, depth: int) -> None:
         """How many unfinished messages there are, in memory or not."""
         super().depth_is(depth)
-        if bool(depth) != self._counted:
-            self._counted = bool(depth)
-            self.runtime.activity.add(1 if depth else -1)
+        self._count()
+
+    @property
+    def _is_manned(self) -> bool:
+        """Whether there is anybody who could handle a message."""
+        return self._attached and not (self.routed and not self.mailbox.workers)
+
+    def _count(self) -> None:
+        """A system is not idle while it has something to handle and somebody who does."""
+        busy = bool(self._depth) and self._is_manned
+        if busy != self._counted:
+            self._counted = busy
+            self.runtime.activity.add(1 if busy else -1)
 
     async def restore(self, instance: Any) -> None:
         """Give a new instance its state, and let messages come."""
@@ -178,6 +206,12 @@ class Front(Door):
         if not self._attached:
             self._attached = True
             self.store.attach(self)
+
+    def refresh(self) -> None:
+        """There is somebody again who handles messages, or nobody any more."""
+        self._count()
+        if self._attached:
+            self.store.stir(self.address)
 
     def leave(self) -> None:
         """The actor has ended for good: what was claimed for it goes back."""
@@ -188,9 +222,7 @@ class Front(Door):
         for hand in hands.values():
             if not hand.started:
                 self._give_back(hand.record)
-        if self._counted:
-            self._counted = False
-            self.runtime.activity.add(-1)
+        self._count()
         for room in self._rooms:
             if not room.done():
                 room.set_result(None)
@@ -199,6 +231,7 @@ class Front(Door):
         """Nobody will handle it here: the store hands it out again."""
         if hand.record.token in self._hands:
             self._out(hand.record)
+            self._parking.released(str(hand.record.id))
             if not hand.started:
                 self._give_back(hand.record)
             else:
@@ -250,50 +283,28 @@ class Front(Door):
 
     def failed(self, hand: Hand, error: BaseException, failure: Failure) -> None:
         """The handler raised: decide what becomes of the message."""
-        record, now = hand.record, self.now()
-        raised = FailedAttempt(error, record.attempt, record.accepted, record.delay)
-        verdict = decide(self.spec.retry, raised, now, self._rng)
-        if not isinstance(verdict, Discarded) and not (isinstance(verdict, Quarantined) and verdict.ruled):
-            verdict = self._park_or(verdict, record, now)
-        self._tell(DeliveryFailed(self.path, self.address, record.id, record.attempt, failure.error))
+        record, now, clock = hand.record, self.now(), self.runtime.loop.time()
         lane = self._lanes.lane_of(record)
-        match verdict:
-            case Again(at, delay, used):
-                step = Step(
-                    record, "retry", used, at=at, delay=delay, holds=lane is not None, started=hand.started,
-                    failure=failure,
-                )  # fmt: skip
-                if lane is not None:
-                    self._holding.add(lane)
-                    self._let_go_of_those_behind(lane)
-            case Quarantined(reason):
-                reply = no_reply(reason, error) if record.asked or record.once else None
-                step = Step(
-                    record, "quarantine", record.attempt, started=hand.started, reason=reason, failure=failure,
-                    reply=reply,
-                )  # fmt: skip
-                self._tell(Quarantining(self.path, self.address, record.id, reason))
-            case Discarded():
-                reply = no_reply("discarded", error) if record.asked or record.once else None
-                step = Step(record, "discard", record.attempt, started=hand.started, failure=failure, reply=reply)
+        step, parked = self._judge.failed(
+            record, error, failure, holds=lane is not None, now=now, clock=clock
+        )  # fmt: skip
+        if parked is not None:
+            self._park(parked, record, now, max(parked.until - clock, 0.0))
+        self._tell(DeliveryFailed(self.path, self.address, record.id, record.attempt, failure.error))
+        if step.outcome == "quarantine":
+            self._tell(Quarantining(self.path, self.address, record.id, step.reason))
+        if step.holds and lane is not None:
+            self._holding.add(lane)
+            self._let_go_of_those_behind(lane)
         self.settle(hand, step, error)
 
-    def _park_or(self, verdict: Again | Quarantined, record: Delivery, now: float) -> Again | Quarantined:
-        """What follows, unless so many have failed that the fault is not theirs: then all of them wait."""
-        clock = self.runtime.loop.time()
-        parked = self._parking.failed(str(record.id), clock, self._rng)
-        if parked is None:
-            return verdict
-        pause = max(parked.until - clock, 0.0)
+    def _park(self, parked: Parked, record: Delivery, now: float, pause: float) -> None:
+        """So many have failed that the fault is not theirs: all of them wait."""
         if parked.begins:
             self._tell(MailboxParked(self.path, self.address, pause))
             self._let_go_of_those_behind(None)
-        victims = [int(id) for id in parked.give_back]
-        self.store.pardon([id for id in victims if id != record.id])
+        self.store.pardon([int(id) for id in parked.give_back if int(id) != record.id])
         self.store.stir_at(self.address, now + pause)
-        if record.id in victims:
-            return Again(now + pause, record.delay, record.attempt - 1)
-        return verdict
 
     def _let_go_of_those_behind(self, lane: str | None) -> None:
         """They go back to the store, which hands them out in their turn. None: whatever was not begun."""
@@ -306,6 +317,7 @@ class Front(Door):
         waiting: list[Handed] = [one for place in places for one in place.take_out(chosen)]
         for envelope in waiting:
             self._out(envelope.work.record)
+            self._parking.released(str(envelope.work.record.id))
             self._give_back(envelope.work.record)
         for envelope in behind:
             self._hands.pop(envelope.work.record.token, None)
@@ -313,16 +325,9 @@ class Front(Door):
 
     def interrupted(self, hand: Hand) -> None:
         """Our own shutdown cut the handler off."""
-        record = hand.record
-        interrupts = record.interrupts + 1
-        verdict = after_interrupt(
-            self.spec.retry, attempt=record.attempt, interrupts=interrupts, stored_at=record.accepted,
-            now=self.now(),
-        )  # fmt: skip
-        used = verdict.used if isinstance(verdict, Again) else record.attempt
-        step = Step(record, "release", used, started=hand.started, interrupts=interrupts)
-        if isinstance(verdict, Quarantined):
-            step = Step(record, "quarantine", used, started=hand.started, reason=verdict.reason)
+        step = self._judge.interrupted(hand.record, hand.started, self.now())
+        if step.outcome == "quarantine":
+            self._tell(Quarantining(self.path, self.address, hand.record.id, step.reason))
         self.settle(hand, step)
 
     async def extend(self, hand: Hand, progress: bytes) -> bool:

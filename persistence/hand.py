@@ -17,7 +17,7 @@ import msgspec
 from upright.actors.durable import Delivered, Renew
 from upright.actors.envelope import Envelope
 from upright.actors.errors import ActorError, Detached, Refuse
-from upright.actors.exits import Crashed
+from upright.actors.exits import Crashed, Failed
 from upright.actors.message import Message, told
 from upright.actors.seat import seat_now
 
@@ -25,6 +25,7 @@ from . import crash_points
 from .codec import HandlerCodec
 from .crash_points import Point
 from .durable_state import DurableState
+from .judge import storable
 from .records import Delivery, Failure, Outgoing, Step, Verdict
 from .replies import refused, replied
 from .solitude import Solitude
@@ -51,6 +52,7 @@ class InHand(msgspec.Struct, frozen=True):
 class Front(Protocol):
     """What a delivery needs of the mailbox that it came through."""
 
+    store: Any
     address: str
     attempt_timeout: float
     solitude: Solitude
@@ -76,7 +78,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     """One delivery and what it brought so far.
 
     `staged`: what goes into the store with its end; `later`: what actors in memory are sent after that. Most send
-    nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand.
+    nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand. `until`: when no attempt
+    may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there.
     """
 
     front: Front
@@ -91,6 +94,9 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     host: Any = None
     slot: int = -1
     started: float = 0.0
+    until: float = math.inf
+    inside: bool = False
+    alone: bool = False
 
     @property
     def delivery(self) -> InHand:
@@ -104,15 +110,19 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         """Run the handler and have its outcome written. Raises `Renew` if it failed."""
         front, limit = self.front, self.front.attempt_timeout
         now = front.now()
-        if self.record.expires < now:
-            front.expired(self)
-            return
-        solitude, alone = front.solitude, bool(self.record.crashes)
-        if alone or solitude.is_wanted:
-            alone = await solitude.enter(front.address, alone)
+        solitude = front.solitude
+        if self.record.crashes or solitude.is_wanted:
+            self.alone = await solitude.enter(front.address, bool(self.record.crashes))
             now = front.now()
         else:
             solitude.running += 1  # as `enter` does, without the call
+        self.inside = True
+        if self.until < now:
+            self.leave()
+            front.expired(self)
+            return
+        if front.state is not None and front.state.is_stale:
+            await self._refresh(front.state, instance)
         seat = seat_now()
         self.host = seat.host if seat is not None else None
         self.instance, self.started = instance, now
@@ -124,8 +134,6 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         kind: type[Any] = instance.__class__
         function = getattr(kind, self.codec.method)
         try:
-            if front.state is not None and front.state.is_stale:
-                await front.state.load(instance)
             if limit == math.inf:
                 result = await function(instance, *self.args, **(self.kwargs or {}))
             else:
@@ -141,10 +149,26 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             if crash_points.on:
                 crash_points.at(Point.DECIDED)
         finally:
-            if alone or solitude.is_wanted:
-                solitude.leave(alone)
+            if self.alone or solitude.is_wanted or not self.inside:
+                self.leave()
             else:
                 solitude.running -= 1
+                self.inside = False
+
+    async def _refresh(self, state: DurableState, instance: Any) -> None:
+        """Read the state that another session may have written. What cannot be read costs no attempt: it goes back."""
+        try:
+            await state.load(instance)
+        except BaseException:
+            self.leave()
+            self.front.give_back(self)
+            raise
+
+    def leave(self) -> None:
+        """It runs no more, or nobody waits for its end any more; once."""
+        if self.inside:
+            self.inside = False
+            self.front.solitude.leave(self.alone)
 
     def _done(self, result: Any) -> Step:
         record = self.record
@@ -159,9 +183,11 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         """Decide what becomes of it; returns if the actor may go on with this instance."""
         front, record = self.front, self.record
         self.staged = self.later = ()
-        if isinstance(error, FATAL) or (isinstance(error, asyncio.CancelledError) and self._is_killed()):
+        if isinstance(error, FATAL) or self._is_cut_off(error):
             front.interrupted(self)
-            raise error
+            if isinstance(error, (*FATAL, asyncio.CancelledError)):
+                raise error
+            raise Renew(error) from error
         failure = Failure(
             record.attempt, self.started, front.now(), storable(told(error)), storable(trace_of(error)),
             trace=record.trace,
@@ -177,13 +203,20 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         front.failed(self, error, failure)
         raise Renew(error) from error
 
-    def _is_killed(self) -> bool:
-        """Whether the incarnation is being cancelled, and did not merely cancel something itself."""
+    def _is_cut_off(self, error: BaseException) -> bool:
+        """Whether the incarnation is being cancelled, and did not merely cancel something itself. What its handler then
+        makes of that, another error say, is no failure of the message.
+        """
         host = self.host
-        return host is None or host.killed or host.detached or isinstance(host.leaving, Crashed)
+        if host is not None and (host.killed or host.detached):
+            return True
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        return host is None or (isinstance(host.leaving, Crashed) and not isinstance(host.leaving, Failed))
 
     def give_back(self) -> None:
-        """It will not be handled here."""
+        """It will not be handled here, or nobody waits for its end any more."""
+        self.leave()
         self.front.give_back(self)
 
     def stage(self, messages: Iterable[Outgoing]) -> None:
@@ -250,11 +283,6 @@ def trace_of(error: BaseException) -> str:
     """The traceback, without local variables and without the frames of the runtime itself."""
     trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
     return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
-
-
-def storable(text: str) -> str:
-    """The text without what no encoding has: names of files, say, that were no UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def send(recipient: Any, envelope: Envelope) -> None:

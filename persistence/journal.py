@@ -48,6 +48,7 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._pause = PAUSE
         self._closing = False
+        self._singly = 0  # how many are to be written one by one, since one of them fails whatever it is written with
 
     def start(self) -> None:
         """Begin to write."""
@@ -56,6 +57,8 @@ class Journal:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Cancelled by somebody, say: nobody may wait for it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(StoreUnavailable(f"the store's journal has ended: {told(error)}"))
         self._pass_barriers()
         pass_on(self._looks)
         puts, self._puts, steps, self._steps = self._puts, [], self._steps, []
@@ -76,8 +79,10 @@ class Journal:
 
     def put(self, messages: list[Outgoing]) -> asyncio.Future[list[Receipt]]:
         """Store new messages; the result comes when they are on disk."""
-        if self._task is None or self._task.done() or self._closing:
+        if self._task is None or self._closing:
             raise StoreUnavailable("expected an open store: its system is not running")
+        if self._task.done():
+            raise StoreUnavailable("the store's journal has ended: start the system anew")
         stored: asyncio.Future[list[Receipt]] = self._loop.create_future()
         self._puts.append((messages, stored))
         if self._work is not None:
@@ -124,7 +129,11 @@ class Journal:
             puts, steps = self._take_puts(), self._take_steps()
             self._under_way = puts
             batch = Batch([step for step, _ in steps], [one for messages, _ in puts for one in messages])
-            self.consumers.join(batch)
+            alone = bool(self._singly)
+            if alone:
+                self._singly -= 1
+            else:
+                self.consumers.join(batch)
             batch.pardons, self._pardons = self._pardons, []
             if not self._steps:
                 self.consumers.leave(batch)
@@ -136,10 +145,19 @@ class Journal:
                 continue
             try:
                 written = await self._engine.write(batch)
-            except Exception as error:  # whatever it is, nobody may wait for an answer that never comes
-                known = error if isinstance(error, StoreError) else StoreUnavailable(f"the store failed: {told(error)}")
+            except StoreError as error:
                 pass_on(looks)
-                await self._write_failed(known, batch, puts, steps)
+                await self._write_failed(error, batch, puts, steps)
+            except Exception as error:  # whatever it is, nobody may wait for an answer that never comes
+                pass_on(looks)
+                known = StoreUnavailable(f"the store failed: {told(error)}")
+                if len(puts) + len(steps) > 1:
+                    self._separate(batch, puts, steps)
+                elif alone:
+                    self._drop(known, puts, steps)
+                else:
+                    await self._write_failed(known, batch, puts, steps)
+                    self._singly = len(steps)
             else:
                 self._pause = PAUSE
                 self._answer(written, batch, puts, steps)
@@ -156,7 +174,9 @@ class Journal:
 
     def _take_puts(self) -> list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]]:
         """As many of the waiting puts as fit into a group; those whose sender has gone are left out."""
-        taken, room = 0, GROUP
+        taken, room = 0, 1 if self._singly else GROUP
+        if self._singly and self._steps:
+            return []
         while taken < len(self._puts) and room > 0:
             room -= len(self._puts[taken][0])
             taken += 1
@@ -164,7 +184,8 @@ class Journal:
         return [put for put in puts if not put[1].done()]
 
     def _take_steps(self) -> list[tuple[Step, Settled]]:
-        steps, self._steps = self._steps[:GROUP], self._steps[GROUP:]
+        most = 1 if self._singly else GROUP
+        steps, self._steps = self._steps[:most], self._steps[most:]
         return steps
 
     def _answer(
@@ -189,6 +210,29 @@ class Journal:
     def _pass_barriers(self) -> None:
         barriers, self._barriers = self._barriers, []
         pass_on(barriers)
+
+    def _separate(
+        self, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
+        steps: list[tuple[Step, Settled]],
+    ) -> None:  # fmt: skip
+        """The batch failed in a way that is no weather: find out which of it is to blame, and write the rest."""
+        self._puts, self._steps = puts + self._puts, steps + self._steps
+        self.consumers.undo(batch)
+        self._pardons = batch.pardons + self._pardons
+        self._singly = len(puts) + len(steps)
+
+    def _drop(
+        self, error: StoreError, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
+        steps: list[tuple[Step, Settled]],
+    ) -> None:  # fmt: skip
+        """What cannot be written even alone fails alone. A delivery that cannot end is handed out at the next start."""
+        self._failed(error)
+        for _, stored in puts:
+            if not stored.done():
+                stored.set_exception(error)
+                stored.exception()
+        for _, settled in steps:
+            settled("lost")
 
     async def _write_failed(
         self, error: StoreError, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],

@@ -101,8 +101,8 @@ class MemoryTables:
         verdicts: list[Verdict] = [self._settle(step, session, now, touched) for step in batch.steps]
         for id in batch.pardons:
             row = self.rows.get(id)
-            if row is not None and row.state in ("waiting", "delayed"):
-                row.attempt = max(row.attempt - 1, 0)
+            if row is not None:
+                self._pardon(row, now, touched)
         for address in batch.left:
             box = self.box(address)
             box.owner = 0 if box.owner == session.number else box.owner
@@ -118,6 +118,19 @@ class MemoryTables:
         depths = {address: self.box(address).depth for address in touched}
         gained, self._gained = self._gained, []
         return Written(verdicts, receipts, deliveries, next_due, depths, gained)
+
+    def _pardon(self, row: Row, now: float, touched: set[str]) -> None:
+        """Give it one attempt back, if it waits, or waits no more because it was its last. (Whoever asked was told.)"""
+        last = row.state == "quarantined" and row.reason == "attempts" and row.reply is None
+        if last or row.state in ("waiting", "delayed"):
+            row.attempt = max(row.attempt - 1, 0)
+        if last:
+            row.reason = ""
+            row.tell("pardoned", now, row.attempt)
+            box = self.box(row.message.address)
+            box.wait(row)
+            box.depth += 1
+            touched.add(row.message.address)
 
     def _settle(self, step: Step, session: MemorySession, now: float, touched: set[str]) -> Verdict:
         delivery, write, saves = step.delivery, step.state, step.outcome == "save"

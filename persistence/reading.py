@@ -6,6 +6,8 @@ version meet messages of a newer one, and those of the newer version will come.
 
 from typing import Any, NamedTuple
 
+from upright.actors.errors import ActorError
+from upright.actors.message import told
 from upright.supervision.retry import Quarantined, Retry, after_crash
 
 from .codec import ActorCodec, HandlerCodec, Undecodable
@@ -25,12 +27,13 @@ class Unread(NamedTuple):
     """A delivery that is not to be handled now.
 
     `reason`: its code. `why`: that in words, "" if there is no more to say. `again_at`: when to try again, on the
-    store's clock; None for never.
+    store's clock; None for never. `waited`: for how many seconds it will have been deferred then, all in all.
     """
 
     reason: str
     why: str = ""
     again_at: float | None = None
+    waited: float = 0.0
 
 
 class Reader:
@@ -44,6 +47,8 @@ class Reader:
         """What to call for a delivery, or why nothing is to be called."""
         if delivery.expires < now:
             return Unread("expired")
+        if self._policy.last_start(delivery.accepted) < now:
+            return Unread("deadline")
         if delivery.crashes:
             verdict = after_crash(
                 self._policy, attempt=delivery.attempt - 1, crashes=delivery.crashes, stored_at=delivery.accepted,
@@ -62,10 +67,14 @@ class Reader:
         codec = self._handlers.get(handler)
         if codec is None:
             raise Undecodable(f"{self._actor.__name__} has no handler {handler}")
-        args, kwargs = codec.decode(body, self._locate)
+        try:
+            args, kwargs = codec.decode(body, self._locate)
+        except ActorError as error:  # a ref in it leads to somebody of another class, say
+            raise Undecodable(f"{codec.method}: {told(error)}") from error
         return codec, args, kwargs
 
     def _unreadable(self, delivery: Delivery, reason: str, why: str, now: float) -> Unread:
-        if now - delivery.accepted > UNREADABLE_FOR:
+        # Its delay tells for how long it was deferred, and not its age: a backlog may be older than the deploy.
+        if delivery.delay > UNREADABLE_FOR:
             return Unread(reason, why)
-        return Unread(reason, why, now + UNREADABLE_PAUSE)
+        return Unread(reason, why, now + UNREADABLE_PAUSE, delivery.delay + UNREADABLE_PAUSE)

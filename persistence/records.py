@@ -160,8 +160,8 @@ class Want(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct):
     """What is to be written in one go: first the steps, then the new messages, then the claims.
 
-    `pardons`: messages that get one attempt back, after the steps. `left`: strict addresses that this session has no
-    more, after the steps: any other may have them.
+    `pardons`: messages that get one attempt back, after the steps; one in quarantine for want of it waits again.
+    `left`: strict addresses that this session has no more, after the steps: any other may have them.
     """
 
     steps: list[Step] = []

@@ -15,6 +15,7 @@ REASONS = {
     "undecodable": "its payload does not fit the handler's signature any more",
     "unknown_handler": "the actor has no handler of that name",
     "rejected": "the handler refused it, and nobody had asked",
+    "unroutable": "its pool has nobody for it: the routing found no key in it",
     "expired": "it was not handled in the time that its sender gave it",
     "classify": "the policy's classify() said so, or failed",
 }
@@ -137,8 +138,9 @@ class StoryEvent(msgspec.Struct, frozen=True):
     """One thing that happened to a message.
 
     `name`: `stored`, `claimed`, `heartbeat` (the last one of an attempt), `failed`, `released`, `crashed`, `acked`,
-    `quarantined`, `edited`, `redriven`, `cancelled` or `discarded`. `at`: when. `attempt`: which, from 1; 0 where none
-    is meant. `owner`: the session. `note`: an error, a reason.
+    `quarantined`, `pardoned` (the mailbox is parked, and the fault was not its own), `edited`, `redriven`, `cancelled`
+    or `discarded`. `at`: when. `attempt`: which, from 1; 0 where none is meant. `owner`: the session. `note`: an error,
+    a reason.
     """
 
     name: str

@@ -1,12 +1,16 @@
 """Being alone: a delivery in whose hands a process has died runs with no other beside it.
 
-If it kills the process again, nobody else was there to be suspected. The one exception is whom somebody waits for: what
-was asked inside a delivery may run, with all that stands before it in its mailbox, or both would wait for each other.
+If it kills the process again, nobody else was there to be suspected. There are two exceptions. Who runs for too long
+is not waited for, since nobody else may begin meanwhile. And whom somebody waits for, what was asked inside a delivery,
+may run, with all that stands before it in its mailbox, or both would wait for each other.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+
+PATIENCE = 10.0
+"""Seconds for which one that is to be alone waits for the others to end."""
 
 
 class Solitude:
@@ -34,8 +38,11 @@ class Solitude:
             return False
         self.is_wanted, self._invited = True, set(self._asked())
         try:
-            while self.running and address not in self._invited:
-                await self._change()
+            async with asyncio.timeout(PATIENCE):
+                while self.running and address not in self._invited:
+                    await self._change()
+        except TimeoutError:
+            pass  # it runs beside those; should it kill the process, they are suspects too, and run alone in their turn
         except BaseException:
             self._admit()
             raise

@@ -81,7 +81,7 @@ class Sqlite(Store):
 
         Raises `StoreUnavailable`, also where there is such a file already.
         """
-        await self._upkeep.backup(Path(os.path.abspath(target)))
+        await self._upkeep.backup(Path(target))
 
     async def vacuum(self) -> None:
         """Give the room of what was deleted back to the disk. All who write wait meanwhile, for about a second for each

@@ -144,7 +144,7 @@ class SqliteEngine:
                 rows = self._open_rows  # another one, if this session had been taken for dead
             if crash_points.on:
                 crash_points.at(Point.SETTLED)
-            rows.pardon(batch.pardons)
+            rows.pardon(batch.pardons, now)
             rows.leave(batch.left)
             receipts = rows.put(batch.puts, now)
             if crash_points.on:

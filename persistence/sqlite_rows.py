@@ -28,6 +28,13 @@ MOVE = (
     " interrupts = ?, claimed = ?, crashes = crashes * ?, reason = ?, finished = ?, reply = ?"
     " WHERE id = ? AND token = ? AND state = 1"
 )
+PARDON = "UPDATE message SET attempt = max(attempt - 1, 0) WHERE id = ? AND state IN (0, 5)"
+# Whoever asked was told already that there is no answer.
+PARDON_LAST = (
+    "UPDATE message SET state = 0, attempt = max(attempt - 1, 0), next = 0, reason = NULL, finished = NULL"
+    " WHERE id = ? AND state = 3 AND reason = 'attempts' AND reply IS NULL"
+    " RETURNING (SELECT address FROM mailbox WHERE mailbox.id = mailbox), attempt, trace"
+)
 FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 NEW_STATE = "INSERT OR IGNORE INTO state(version, body, mailbox) VALUES (?, ?, ?)"
@@ -239,11 +246,20 @@ class Rows:
         execute(EVENT, (id, now, "heartbeat", attempt, self.name, "", trace or ""))
         return True
 
-    def pardon(self, ids: Sequence[int]) -> None:
-        """Give these messages one attempt back, if they still wait."""
-        if ids:
-            statement = "UPDATE message SET attempt = max(attempt - 1, 0) WHERE id = ? AND state IN (0, 5)"
-            self.connection.executemany(statement, [(id,) for id in ids])
+    def pardon(self, ids: Sequence[int], now: float) -> None:
+        """Give these messages one attempt back, if they wait, or wait no more because it was their last."""
+        if not ids:
+            return
+        marks = [(id,) for id in ids]
+        self.connection.executemany(PARDON, marks)
+        for id in ids:
+            found = self.connection.execute(PARDON_LAST, (id,)).fetchone()
+            if found is not None:
+                address = found[0]
+                self.connection.execute(EVENT, (id, now, "pardoned", found[1], self.name, "", found[2] or ""))
+                self.changes[address] = self.changes.get(address, 0) + 1
+                self.known.quiet.discard(self.mailbox(address))
+                self._rooms.pop(address, None)
 
     def put(self, messages: Sequence[Outgoing], now: float) -> list[Receipt]:
         """Store new messages; one whose idempotency key is known gets the receipt of the first."""

@@ -6,11 +6,12 @@ little at a time, so that whoever stores messages hardly ever meets it.
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +85,8 @@ class Upkeep:
             until = now - seconds if seconds < math.inf else -math.inf
             while oldest or until > 0:
                 began = time.monotonic()
-                ids = await self._in_thread(
-                    lambda one, select=select, after=after, until=until, oldest=oldest: _delete(
-                        one, one.execute(select, (after, until, oldest, CHUNK)).fetchall(), now
-                    )
-                )
+                chunk = functools.partial(_delete, select, (after, until, oldest, CHUNK), now)
+                ids: list[int] = await self._in_thread(chunk)
                 if not ids:
                     break
                 count, after = count + len(ids), ids[-1]
@@ -114,13 +112,14 @@ class Upkeep:
         """
         await self._in_thread(lambda connection: connection.execute("VACUUM"))
 
-    async def backup(self, target: Path) -> None:
+    async def backup(self, given: Path) -> None:
         """Copy the store as it is at one moment into a new file, which is on disk then; writers are not held up.
 
         Raises `StoreUnavailable`, also where there is such a file.
         """
 
         def copy(connection: sqlite3.Connection) -> None:
+            target = Path(os.path.abspath(given))
             if os.path.lexists(target):
                 raise StoreUnavailable(f"expected a new file for the copy, but there is {target}")
             try:
@@ -154,9 +153,13 @@ class Upkeep:
             raise StoreUnavailable(f"{self._path}: no upkeep: {(error.strerror or str(error)).lower()}") from error
 
 
-def _delete(connection: sqlite3.Connection, rows: Iterable[tuple[int]], now: float) -> list[int]:
+def _delete(select: str, given: tuple[float, ...], now: float, connection: sqlite3.Connection) -> list[int]:
+    """Delete what that finds; its ids."""
+    return _delete_all(connection, [id for (id,) in connection.execute(select, given)], now)
+
+
+def _delete_all(connection: sqlite3.Connection, ids: list[int], now: float) -> list[int]:
     """Delete these messages, unless one was redriven meanwhile; their ids."""
-    ids = [id for (id,) in rows]
     if ids:
         messages, failures, events = DELETE
         connection.execute("BEGIN IMMEDIATE")

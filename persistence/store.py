@@ -48,6 +48,7 @@ class Store:
         if self._runtime is not None:
             raise StoreUnavailable("expected a store of its own for each system: this one is open in another")
         self._runtime = runtime
+        self.solitude = Solitude(self._asked_inside)  # nobody of a system before is waited for
         try:
             await self._engine.open(self.stir)
         except BaseException:

@@ -139,6 +139,8 @@ class PoolMailbox(Mailbox):
         if worker not in self.workers:
             self.workers.append(worker)
             self.workers.sort(key=lambda one: int(one.name))
+            if self.keeper is not None and len(self.workers) == 1:
+                self.keeper.refresh()
         if not self.is_closed:
             worker.release()
 
@@ -153,6 +155,8 @@ class PoolMailbox(Mailbox):
             self._give_away(worker.name, worker.owner)
             if not self.workers:
                 self._hand_out_places(self.anybodys.clear())
+                if self.keeper is not None:
+                    self.keeper.refresh()
         else:
             self._open = False
         self.rested(worker)
@@ -217,7 +221,7 @@ class PoolMailbox(Mailbox):
         worker = self._choose(envelope)
         if worker.turns_away(envelope):
             return True
-        if len(worker.queue) >= worker.limit:
+        if not worker.has_room:
             return worker.put_nowait(envelope)  # by its policy
         worker.take(envelope)
         return True

@@ -48,14 +48,16 @@ class WorkerMailboxSpec(msgspec.Struct, frozen=True):
 class WorkerMailbox(Mailbox):
     """Holds what waits for one worker. When it has room it takes the first of those who wait for it, or for any."""
 
-    __slots__ = ("_asleep", "keeper", "line", "owner", "pool", "seat")
-    at_once = True  # or what is sent now, to a worker that has room, would pass what waits in the pool's lines
+    __slots__ = ("_asleep", "_most", "at_once", "keeper", "line", "owner", "pool", "seat")
     owner: Any
 
     def __init__(self, owner: Any, spec: WorkerMailboxSpec) -> None:
         self.pool, self.line = spec.pool, spec.pool.line_of(owner.blueprint.name)
         self.seat = spec.seat
         self.keeper: Keeper | None = spec.pool.keeper  # a durable one stores what is sent to one worker for all of them
+        # Else what is sent now, to a worker that has room, would pass what waits in the pool's lines.
+        self.at_once = self.keeper is None
+        self._most = most_at_once(owner.blueprint.actor)
         super().__init__(owner, spec.limit, spec.full, plain=False)
 
     @property
@@ -109,9 +111,23 @@ class WorkerMailbox(Mailbox):
         """Messages that wait or are in hand; far more for one that is not up, or is full."""
         return len(self.queue) + self.in_hand + self.turn()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it may take one more. A durable one takes what it can begin: what waits behind a long job could be
+        done by another worker.
+        """
+        waiting = len(self.queue)
+        if self.keeper is None:
+            return waiting < self.limit
+        life = self.owner.life
+        overlapping = life.overlapping if life is not None else 0
+        if overlapping:  # what comes may overlap too
+            return waiting + overlapping < self._most
+        return not waiting and not self.in_hand
+
     def turn(self) -> float:
         """Nothing for one whose turn may come; more for one that is not up, or is full."""
-        return (0.0 if self.is_up else DOWN) + (FULL if len(self.queue) >= self.limit else 0.0)
+        return (0.0 if self.is_up else DOWN) + (0.0 if self.has_room else FULL)
 
     def refuses(self, envelope: Envelope) -> AskCycle | None:
         """Whether the ask would wait for itself here: one of its askers is this worker's message in hand."""
@@ -143,7 +159,7 @@ class WorkerMailbox(Mailbox):
         """Take the envelope if there is room, or if a policy makes room. Whoever waits in line found none."""
         if self.keeper is not None and not isinstance(envelope, Delivered | Own):
             return False
-        if len(self.queue) < self.limit:
+        if self.has_room or isinstance(envelope, Own):
             self.post(envelope)
             return True
         if self.full == "drop_old" and self.line:  # what was held for it once came before
@@ -161,7 +177,7 @@ class WorkerMailbox(Mailbox):
 
     def release(self) -> None:
         """Take in those who wait for this worker, or for any, in the order of their coming."""
-        while len(self.queue) < self.limit and (place := self._next()) is not None:
+        while self.has_room and (place := self._next()) is not None:
             assert place.line is not None
             place.line.remove(place)
             self.take(place.enter())
@@ -193,6 +209,12 @@ class WorkerMailbox(Mailbox):
         self.queue.clear()
         self.pool.leave(self, left)
         return []
+
+
+def most_at_once(actor: type[Any]) -> int:
+    """How many messages an actor of that class may have in hand at a time."""
+    handlers = (getattr(actor, name, None) for name in dir(actor) if not name.startswith("_"))
+    return max((getattr(one, "__concurrent__", 1) for one in handlers), default=1)
 
 
 async def _rested(_: Any, mailbox: WorkerMailbox) -> None:

@@ -6,10 +6,24 @@ import random
 import pytest
 
 from tests.actors.lives import Systems, quiet
-from tests.persistence.jobs import Book, Stores, Weather, Worker, held, rest, running, turns, until, worker, worker_ref
-from upright.actors import ActorSystem, AskTimedOut, MailboxFull
-from upright.persistence import StoreUnavailable
-from upright.supervision import Supervisor, supervisor
+from tests.persistence.jobs import (
+    Book,
+    Plain,
+    Stores,
+    Weather,
+    Worker,
+    held,
+    plain_ref,
+    rest,
+    running,
+    turns,
+    until,
+    worker,
+    worker_ref,
+)
+from upright.actors import Actor, ActorSystem, AskTimedOut, MailboxFull
+from upright.persistence import Durable, StoreUnavailable, local
+from upright.supervision import Supervisor, child, supervisor
 
 pytestmark = pytest.mark.anyio
 SOON = 0.02
@@ -234,3 +248,53 @@ async def test_a_process_that_only_produces_is_not_held_up_for_ever(system: Syst
     async with running(system, worker(book, max_depth=2), store=stores()) as s:
         await s.idle()
         assert book.words == [str(n) for n in range(5)]
+
+
+async def test_a_handler_waits_for_room_no_longer_than_five_seconds_and_never_for_its_own(
+    system: Systems, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upright.persistence.door.TELL_WITHIN", SOON)
+    book, plain = Book(), Book()
+    told: list[str] = []
+
+    @plain.deed
+    async def forward(_: Plain) -> None:
+        with pytest.raises(MailboxFull):
+            await worker_ref(s).tell(Worker.note, "x")
+        told.append("gave up")
+
+    async with running(system, worker(book, max_depth=1), worker(plain, Plain, "b"), store=stores()) as s:
+        gate = await full(s, book)
+        await plain_ref(s).ask(Plain.do, forward)
+        assert told == ["gave up"]
+        gate.set()
+
+
+class Teller(Actor):
+    mailbox = Durable("teller", max_depth=1)
+    heard: list[str] = []
+
+    async def started(self) -> None:
+        self.ctx.after(0.001, Teller.tick)
+
+    @local
+    async def tick(self) -> None:
+        me = self.ctx.self_ref
+        await me.tell(Teller.take)
+        try:
+            await me.tell(Teller.take)
+        except MailboxFull:
+            Teller.heard.append("full")
+
+    async def take(self) -> None:
+        Teller.heard.append("taken")
+
+
+async def test_what_an_actor_tells_itself_from_a_timer_never_waits_for_room_that_only_it_could_make(
+    system: Systems, stores: Stores
+) -> None:
+    Teller.heard.clear()
+    async with running(system, child("a", Teller), store=stores()) as s:
+        await until(lambda: len(Teller.heard) == 2)
+        await s.idle()
+        assert Teller.heard == ["full", "taken"]

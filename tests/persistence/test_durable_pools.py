@@ -21,9 +21,9 @@ from tests.persistence.jobs import (
     worker,
     worker_ref,
 )
-from upright.actors import ActorFailed, StartFailed
+from upright.actors import Actor, ActorFailed, StartFailed
 from upright.persistence import Durable, Retry, StoreError
-from upright.supervision import ChildSpec, Supervisor, pool
+from upright.supervision import ChildSpec, Pool, Supervisor, child, pool
 
 pytestmark = pytest.mark.anyio
 
@@ -211,3 +211,42 @@ async def test_a_restart_by_their_supervisor_leaves_their_messages_stored(system
         await s.idle()
         assert Counter(book.words) == Counter(str(n) for n in range(20))
         assert await letters(store) == []
+
+
+async def test_nothing_waits_behind_a_long_job_while_another_worker_has_nothing_to_do(
+    system: Systems, stores: Stores
+) -> None:
+    book, began, gate = Book(), asyncio.Event(), asyncio.Event()
+    book.deeds["hold"] = held(began, gate)
+    async with running(system, pool("a", worker(book, order="free"), size=2), store=stores()) as s:
+        await worker_ref(s).tell(Worker.do, "hold")
+        await began.wait()
+        await worker_ref(s).tell_many(Worker.note, [str(n) for n in range(20)])
+        await until(lambda: len(book.words) == 20)
+        assert not gate.is_set()
+        gate.set()
+
+
+class Leaving(Actor):
+    mailbox = Durable("leaving", order="free")
+    heard: list[int] = []
+
+    async def take(self, number: int) -> None:
+        self.heard.append(number)
+        self.ctx.stop()
+
+
+async def test_a_pool_whose_workers_have_all_ended_holds_no_message_and_keeps_nobody_waiting(
+    system: Systems, stores: Stores
+) -> None:
+    Leaving.heard.clear()
+    store = stores()
+    spec = child("w", Leaving).options(restart="transient")
+    async with running(system, pool("a", spec, size=2), store=store) as s:
+        await s.ref("/top/a", Leaving).tell_many(Leaving.take, list(range(6)))
+        await s.idle()
+        counts = (await store.counts())["leaving"]
+        assert (counts.waiting, counts.claimed, len(Leaving.heard)) == (4, 0, 2)
+        await s.ref("/top/a", Pool).ask(Pool.resize, 3)
+        await s.idle()
+        assert sorted(Leaving.heard) == [0, 1, 2, 3, 4]  # each of three new ones takes one

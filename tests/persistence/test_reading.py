@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from upright.actors import Actor
+from upright.actors import Actor, Ref, WrongClass
 from upright.persistence import Retry
 from upright.persistence.codec import ActorCodec
 from upright.persistence.reading import UNREADABLE_FOR, UNREADABLE_PAUSE, Reader, Unread
@@ -60,17 +60,39 @@ def test_three_crashes_in_a_row_are_the_last(reader: Reader) -> None:
 def test_what_cannot_be_read_is_tried_again_for_ten_minutes_and_then_no_more(
     reader: Reader, fields: dict[str, Any], reason: str, why: str
 ) -> None:
-    for age in (0.0, UNREADABLE_FOR):
-        read = reader.read(delivery(**fields), NOW + age)
+    waited, now = 0.0, NOW
+    for _ in range(int(UNREADABLE_FOR / UNREADABLE_PAUSE) + 1):
+        read = reader.read(delivery(**fields, delay=waited), now)
         assert isinstance(read, Unread)
-        assert (read.reason, read.again_at) == (reason, NOW + age + UNREADABLE_PAUSE)
+        assert (read.reason, read.again_at) == (reason, now + UNREADABLE_PAUSE)
         assert why in read.why
-    last = reader.read(delivery(**fields), NOW + UNREADABLE_FOR + 0.1)
+        waited, now = read.waited, now + UNREADABLE_PAUSE
+    last = reader.read(delivery(**fields, delay=waited), now)
     assert isinstance(last, Unread)
     assert (last.reason, last.again_at) == (reason, None)
 
 
-def test_the_ten_minutes_count_from_when_it_was_due_not_from_when_it_was_stored(reader: Reader) -> None:
-    read = reader.read(delivery(handler="gone", stored=NOW - 9_999, due=NOW), NOW)
+def test_the_ten_minutes_count_from_when_it_was_first_seen_not_from_when_it_was_stored(reader: Reader) -> None:
+    read = reader.read(delivery(handler="gone", stored=NOW - 9_999, due=NOW - 9_999), NOW)
     assert isinstance(read, Unread)
     assert read.again_at is not None
+
+
+def test_what_is_older_than_the_total_deadline_is_not_begun() -> None:
+    reader = Reader(Ledger, ActorCodec(Ledger), Retry(deadline=60.0), nowhere)
+    assert not isinstance(reader.read(delivery(), NOW + 60.0), Unread)
+    assert reader.read(delivery(), NOW + 60.1) == Unread("deadline")
+    assert not isinstance(reader.read(delivery(due=NOW + 30.0), NOW + 90.0), Unread)
+
+
+def test_what_a_ref_in_it_leads_to_may_be_wrong_too() -> None:
+    class Sender(Actor):
+        async def pass_on(self, ref: Ref[Ledger]) -> None: ...
+
+    def elsewhere(path: str, actor: type[Any]) -> Any:
+        raise WrongClass(f"expected a Ledger at {path}, found a Clerk")
+
+    reader = Reader(Sender, ActorCodec(Sender), Retry(), elsewhere)
+    read = reader.read(delivery(handler="pass_on", body=b"\x81\xa3ref\xa2/a"), NOW)
+    assert isinstance(read, Unread)
+    assert (read.reason, "WrongClass" in read.why) == ("undecodable", True)

@@ -26,7 +26,7 @@ from upright.persistence import (
 from upright.persistence.records import Batch, Outgoing, Step, Want
 from upright.persistence.sqlite_engine import WAL_BYTES, SqliteEngine
 from upright.persistence.sqlite_schema import connect
-from upright.persistence.sqlite_upkeep import Swept, Upkeep, _delete
+from upright.persistence.sqlite_upkeep import Swept, Upkeep, _delete_all
 
 pytestmark = pytest.mark.anyio
 NOTHING = Retention(finished_for=0.0, quarantined_for=0.0)
@@ -127,7 +127,7 @@ async def test_a_letter_that_is_redriven_between_the_look_and_the_deed_stays(sys
         select = connection.execute
         seen = select("SELECT id FROM message WHERE state = 3").fetchall()
         select("UPDATE message SET state = 0, finished = NULL WHERE id = ?", (ids["quarantined"],))
-        assert _delete(connection, seen, 9e9) == [ids["quarantined"]]
+        assert _delete_all(connection, [id for (id,) in seen], 9e9) == [ids["quarantined"]]
         assert select("SELECT count(*) FROM message WHERE id = ?", (ids["quarantined"],)).fetchone() == (1,)
         assert select("SELECT count(*) FROM failure").fetchone() == (1,)
 
