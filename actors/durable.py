@@ -5,6 +5,7 @@ claim, is a *delivery*, and its envelope carries the `Work` that is to be done w
 """
 
 import math
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, Self
 
@@ -112,6 +113,10 @@ class Keeper(Protocol):
 
         `within`: seconds that it may wait for room. Raises `MailboxFull` after that.
         """
+        ...
+
+    def store_plainly(self, envelope: Envelope) -> Awaitable[list[Receipt]] | None:
+        """Store a message that is told from outside; None where there is more to it, so that it has to be told."""
         ...
 
     async def tell_many(self, envelopes: list[Envelope], how: Sending, within: float | None = None) -> list[Receipt]:

@@ -98,7 +98,11 @@ class Ref(Configurable, Generic[A_co]):
             if mailbox.asleep:
                 recipient.wake()
         elif mailbox.keeper is not None:
-            return await mailbox.keeper.tell(envelope, self._how or PLAINLY, self._within)
+            keeper = mailbox.keeper
+            stored = keeper.store_plainly(envelope) if seat is None and self._how is None else None
+            if stored is not None:  # without a coroutine between: this is the path of most messages from outside
+                return (await stored)[0]
+            return await keeper.tell(envelope, self._how or PLAINLY, self._within)
         elif not mailbox.put_nowait(envelope):
             await self._tell_when_full(recipient, envelope)
         return None

@@ -126,16 +126,15 @@ class Consumers:
         hungry, self._hungry = self._hungry, {}
         wants: dict[str, Want] = {}
         for address in hungry:
-            self._want(address, wants, TOP)
-        highest: dict[str, int] = {}
-        for message in batch.messages():
-            if message.priority > highest.get(message.address, BOTTOM):
-                highest[message.address] = message.priority
-        for address, priority in highest.items():
-            self._want(address, wants, priority)
+            self._want(address, wants, batch, TOP)
+        coming = dict.fromkeys([message.address for message in batch.puts])
         for step in batch.steps:
+            if step.outgoing:
+                coming |= dict.fromkeys([message.address for message in step.outgoing])
             if step.outcome in ("retry", "release"):
-                self._want(step.delivery.address, wants, step.delivery.priority)
+                self._want(step.delivery.address, wants, batch, step.delivery.priority)
+        for address in coming:
+            self._want(address, wants, batch)
         batch.wants = list(wants.values())
 
     def leave(self, batch: Batch) -> None:
@@ -147,8 +146,8 @@ class Consumers:
         self._hungry = {want.address: None for want in batch.wants} | self._hungry
         self._left = {name: None for name in batch.left if name not in self._known} | self._left
 
-    def _want(self, address: str, wants: dict[str, Want], priority: int) -> None:
-        """Claim for that mailbox, for which there may be something up to that priority."""
+    def _want(self, address: str, wants: dict[str, Want], batch: Batch, priority: int = BOTTOM) -> None:
+        """Claim for that mailbox, for which there may be something up to that priority, and what the batch brings."""
         consumer = self._known.get(address)
         if consumer is None or address in wants:
             return
@@ -158,7 +157,10 @@ class Consumers:
             return
         self._more.add(address)
         lowest = consumer.lowest()
-        if lowest is not None and priority > lowest:
+        if lowest is None:
+            return
+        coming = (message.priority for message in batch.messages() if message.address == address)
+        if max(coming, default=BOTTOM) > lowest or priority > lowest:
             wants[address] = Want(address, consumer.order, URGENT, lowest)
 
     def take(self, batch: Batch, written: Written) -> list[Delivery]:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -62,6 +63,15 @@ class Door:
             self._invite(envelope)
             await self.store.answer(receipts[0], envelope, self)
         return receipts[0]
+
+    def store_plainly(self, envelope: Envelope) -> Awaitable[list[Receipt]] | None:
+        """Store a message that is told from outside; None where it may have to wait for room."""
+        if self.spec.max_depth is not None:
+            return None
+        codec: HandlerCodec = self._codec.methods[envelope.handler.name]
+        body = codec.encode(envelope.args, envelope.kwargs)
+        stored: Awaitable[list[Receipt]] = self.store.put([Outgoing(self.address, codec.wire_name, body)])
+        return stored
 
     async def tell_many(self, envelopes: list[Envelope], how: Sending, within: float | None = None) -> list[Receipt]:
         """Store messages and return when they are on disk; inside a delivery, stage them and return at once."""

@@ -49,6 +49,7 @@ class Front(Door):
         self._parking = self._judge.parking
         self.solitude: Solitude = store.solitude
         self.routed = False
+        self._overlapping = self.order == "keyed"  # handlers of one actor may overlap then, but not those of one key
 
     def room(self) -> int:
         """How many more deliveries it would take now."""
@@ -92,9 +93,11 @@ class Front(Door):
             if parking.is_parked:
                 parking.claimed(str(delivery.id), self.runtime.loop.time())
             self._hands[delivery.token] = envelope.work
-            if not self.routed:
+            if not self.routed and not (self._overlapping and envelope.handler.limit):
                 ready.append(envelope)
-            elif self._lanes.enter(envelope):
+                continue
+            envelope.work.laned = True
+            if self._lanes.enter(envelope):
                 self._pass_in(envelope)
         if ready:
             self.mailbox.take_in(ready)
@@ -113,7 +116,8 @@ class Front(Door):
 
     def _out(self, delivery: Delivery) -> None:
         """It is not in hand here any more: the next one of its lane may go on."""
-        if self._hands.pop(delivery.token, None) is not None and self.routed:
+        hand = self._hands.pop(delivery.token, None)
+        if hand is not None and hand.laned:
             follower = self._lanes.leave(delivery)
             if follower is not None:
                 self._pass_in(follower)
@@ -243,7 +247,7 @@ class Front(Door):
     def settle(self, hand: Hand, step: Step, error: BaseException | None = None) -> None:
         """Have the outcome of a delivery written; `error`: what led to it."""
         hands = self._hands
-        if self.routed:
+        if hand.laned:
             self._out(hand.record)
         else:
             hands.pop(hand.record.token, None)
@@ -329,16 +333,6 @@ class Front(Door):
         if step.outcome == "quarantine":
             self._tell(Quarantining(self.path, self.address, hand.record.id, step.reason))
         self.settle(hand, step)
-
-    async def extend(self, hand: Hand, progress: bytes) -> bool:
-        """Tell the store how far a handler got."""
-        held: bool = await self.store.extend(hand.record.id, hand.record.token, progress)
-        return held
-
-    def key_of(self, delivery: Delivery) -> str:
-        """Its idempotency key."""
-        key: str = self.store.key_of(delivery.id)
-        return key
 
     def _tell(self, event: Event) -> None:
         if self.runtime.bus.wants(type(event)):

@@ -58,8 +58,6 @@ class Front(Protocol):
     solitude: Solitude
     state: DurableState | None
 
-    def key_of(self, delivery: Delivery) -> str: ...
-
     begin: Callable[[int, int, float], int]
     now: Callable[[], float]
     end: Callable[[int], None]
@@ -69,7 +67,6 @@ class Front(Protocol):
     def give_back(self, hand: "Hand") -> None: ...
     def interrupted(self, hand: "Hand") -> None: ...
     def expired(self, hand: "Hand") -> None: ...
-    async def extend(self, hand: "Hand", progress: bytes) -> bool: ...
 
 
 # No `gc`: a collector that looks at thousands that are about to end costs a fifth of the time of each, and none is part
@@ -79,7 +76,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
 
     `staged`: what goes into the store with its end; `later`: what actors in memory are sent after that. Most send
     nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand. `until`: when no attempt
-    may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there.
+    may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there. `laned`: whether others wait
+    in a lane until it has ended.
     """
 
     front: Front
@@ -97,13 +95,14 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     until: float = math.inf
     inside: bool = False
     alone: bool = False
+    laned: bool = False
 
     @property
     def delivery(self) -> InHand:
         """What its handler may know of it."""
         record = self.record
         progress = msgspec.msgpack.decode(record.progress) if record.progress is not None else None
-        key = self.front.key_of(record)
+        key = self.front.store.key_of(record.id)
         return InHand(record.id, record.attempt, key, record.stored, progress, record.crashes)
 
     async def run(self, instance: Any) -> None:
@@ -242,7 +241,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
 
     async def heartbeat(self, progress: object) -> None:
         """Tell how far the handler got. Raises `Detached` if the message is somebody else's by now."""
-        if not await self.front.extend(self, msgspec.msgpack.encode(progress) if progress is not None else b""):
+        record, said = self.record, b"" if progress is None else msgspec.msgpack.encode(progress)
+        if not await self.front.store.extend(record.id, record.token, said):
             raise Detached(f"the claim of message {self.record.id} for {self.record.address} has ended")
 
     def settled(self, verdict: Verdict) -> None:

@@ -83,7 +83,7 @@ class Journal:
             raise StoreUnavailable("expected an open store: its system is not running")
         if self._task.done():
             raise StoreUnavailable("the store's journal has ended: start the system anew")
-        stored: asyncio.Future[list[Receipt]] = self._loop.create_future()
+        stored: asyncio.Future[list[Receipt]] = asyncio.Future(loop=self._loop)  # `create_future`, without the call
         self._puts.append((messages, stored))
         if self._work is not None:
             self._rouse()

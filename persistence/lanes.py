@@ -3,7 +3,7 @@
 `free`: all of them. `strict`: one at a time. `keyed`: one at a time of each key; those without a key are free.
 """
 
-from collections import deque
+from bisect import insort
 
 from .hand import Handed
 from .records import Delivery, Order
@@ -14,7 +14,7 @@ class Lanes:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._behind: dict[str, deque[Handed]] = {}
+        self._behind: dict[str, list[Handed]] = {}
 
     def lane_of(self, delivery: Delivery) -> str | None:
         """What it shares its order with; None if nothing."""
@@ -29,9 +29,9 @@ class Lanes:
             return True
         behind = self._behind.get(lane)
         if behind is None:
-            self._behind[lane] = deque()
+            self._behind[lane] = []
             return True
-        behind.append(envelope)
+        insort(behind, envelope, key=_rank)
         return False
 
     def leave(self, delivery: Delivery) -> Handed | None:
@@ -41,7 +41,7 @@ class Lanes:
         if lane is None or behind is None:
             return None
         if behind:
-            return behind.popleft()
+            return behind.pop(0)
         del self._behind[lane]
         return None
 
@@ -54,3 +54,9 @@ class Lanes:
                 held += behind
                 behind.clear()
         return held
+
+
+def _rank(envelope: Handed) -> tuple[bool, tuple[int, float, int]]:
+    """A retry goes before all others, whatever came since; these go by their places."""
+    record: Delivery = envelope.work.record
+    return not record.delay, record.place

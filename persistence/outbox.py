@@ -18,7 +18,7 @@ from upright.actors.refs import Ref
 from .door import Door
 from .errors import StoreError
 from .records import Outgoing
-from .sqlite_rows import SHARDS
+from .sqlite_puts import SHARDS
 from .sqlite_schema import DELAYED, LAST, WAITING, is_same
 
 A = TypeVar("A")

@@ -23,7 +23,7 @@ from .place import check_place
 from .port import Stirred
 from .records import Batch, Delivery, StateRecord, Verdict, Written
 from .sqlite_claims import Claims
-from .sqlite_rows import Stale
+from .sqlite_puts import Stale
 from .sqlite_schema import DONE, DROPPED, QUARANTINED, connect, is_same, prepare
 from .sqlite_session import SqliteSession
 from .syncer import Checkpointed, Mode, Syncer, SyncFailed, start_syncer

@@ -1,24 +1,18 @@
-"""The statements of one transaction on the SQLite tables: steps and new messages; claims have a room of their own. All
-of it is plain `sqlite3` inside a transaction that `SqliteEngine` has begun.
+"""What becomes of deliveries, on the SQLite tables; new messages and claims have rooms of their own. All of it is plain
+`sqlite3` inside a transaction that `SqliteEngine` has begun.
 
 Steps are tried the fast way first, all of a kind with one statement; the number of rows that changed tells whether
 every claim still held. Only if one did not, they are done one by one, to find out which.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
-from zlib import crc32
 
-from upright.actors.durable import Receipt
-
-from .records import Delivery, Outgoing, Step, Verdict
-from .sqlite_insert import Inserts
-from .sqlite_known import Known
+from .records import Step, Verdict
+from .sqlite_puts import Puts, Stale
 from .sqlite_runs import ACK_RUN, Claimed, runs
-from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, LAST, QUARANTINED, WAITING
+from .sqlite_schema import DELAYED, DONE, DROPPED, QUARANTINED, WAITING
 
-SHARDS = 256
 ACK = (
     "UPDATE message SET state = ?, owner = NULL, finished = ?, attempt = ?, claimed = coalesce(?, claimed),"
     " crashes = 0, reply = ?, body = NULL, progress = NULL WHERE id = ? AND token = ? AND state = 1"
@@ -38,75 +32,11 @@ PARDON_LAST = (
 FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 NEW_STATE = "INSERT OR IGNORE INTO state(version, body, mailbox) VALUES (?, ?, ?)"
-OWN = "UPDATE mailbox SET owner = ? WHERE id = ? AND (owner IS NULL OR owner = ?)"
 STATE = "UPDATE state SET version = ?, body = ? WHERE mailbox = ? AND version = ?"
 
 
-class Stale(Exception):
-    """A claim had ended, or a state had changed: the fast way is no way."""
-
-
-class Rows:
-    """What one session does to the tables. `me`: its number; `Claims` adds what it claims."""
-
-    def __init__(self, connection: sqlite3.Connection, me: int, name: str) -> None:
-        self.connection, self.me, self.name = connection, me, name
-        self.known = Known(connection)
-        self.newborn: list[Delivery] = []
-        """New messages that were claimed as they were stored, in this transaction."""
-        self._rooms: dict[str, int] = {}
-        self._token = me << 32
-        self.owned: set[int] = set()
-        """The numbers of the strict addresses that this session has."""
-        self.gained: list[str] = []
-        """The strict addresses that it gained in this transaction."""
-        self._mailboxes: dict[str, int] = {}
-        self._shards: dict[str, int] = {}
-        self._inserts = Inserts(connection)
-        self.changes: dict[str, int] = {}
-        """By how much the depths of the addresses change in this transaction."""
-        self._tails: dict[str, float] = {}
-
-    def begin(self) -> None:
-        """A transaction has begun. Raises `Stale` if this session was declared dead meanwhile."""
-        self.changes, self._tails, self.gained = {}, {}, []
-        self.newborn, self._rooms, self._inserts = [], {}, Inserts(self.connection)
-        known = self.known
-        known.begin()
-        if not known.is_enrolled:
-            if not self.connection.execute("SELECT 1 FROM session WHERE id = ?", (self.me,)).fetchone():
-                raise Stale("the session was taken for dead")
-            known.is_enrolled = True
-
-    def forget(self) -> None:
-        """The transaction was undone: what was learned in it may not be so."""
-        self._mailboxes.clear()
-        self.owned.clear()
-        self.known.forget()
-
-    def committed(self) -> None:
-        """The transaction is committed."""
-        self.known.committed()
-
-    def mailbox(self, address: str) -> int:
-        """The number of an address, given to it if it has none."""
-        number = self._mailboxes.get(address)
-        if number is None:
-            execute = self.connection.execute
-            execute("INSERT OR IGNORE INTO mailbox(address) VALUES (?)", (address,))
-            number = execute("SELECT id FROM mailbox WHERE address = ?", (address,)).fetchone()[0]
-            self._mailboxes[address] = number
-        assert number is not None
-        return number
-
-    def own(self, number: int, address: str) -> bool:
-        """Whether this session has that strict address, which it takes if nobody has it."""
-        if number not in self.owned:
-            if self.connection.execute(OWN, (self.me, number, self.me)).rowcount != 1:
-                return False
-            self.owned.add(number)
-            self.gained.append(address)
-        return True
+class Rows(Puts):
+    """What one session does to the tables: what it stores, and its steps."""
 
     def settle_all(self, steps: Sequence[Step], now: float) -> list[Verdict]:
         """Do all steps, the fast way. Raises `Stale` if one of them has no effect; then nothing may be kept."""
@@ -260,91 +190,3 @@ class Rows:
                 self.changes[address] = self.changes.get(address, 0) + 1
                 self.known.quiet.discard(self.mailbox(address))
                 self._rooms.pop(address, None)
-
-    def put(self, messages: Sequence[Outgoing], now: float) -> list[Receipt]:
-        """Store new messages; one whose idempotency key is known gets the receipt of the first."""
-        if not messages:
-            return []
-        id = self.known.last
-        if id is None:
-            id = int(self.connection.execute(LAST).fetchone()[0])
-        receipts: list[Receipt] = []
-        keys: dict[tuple[int, str], int] = {}
-        changes = self.changes
-        for message in messages:
-            number = self.mailbox(message.address)
-            if message.once:
-                first = keys.get((number, message.once)) or self._first(number, message.once)
-                if first is not None:
-                    receipts.append(Receipt(first, duplicate=True))
-                    continue
-                keys[number, message.once] = id + 1
-            id += 1
-            self._insert(id, number, message, now)
-            receipts.append(Receipt(id))
-            changes[message.address] = changes.get(message.address, 0) + 1
-        self._inserts.write()
-        self.known.last = id
-        return receipts
-
-    def _first(self, number: int, once: str) -> int | None:
-        found = self.connection.execute("SELECT id FROM message WHERE mailbox = ? AND once = ?", (number, once))
-        row = found.fetchone()
-        return None if row is None else int(row[0])
-
-    def _insert(self, id: int, number: int, message: Outgoing, now: float) -> None:
-        address, key, when = message.address, message.key, message.due
-        due, later = when or self._tail(address, number, now), when > now
-        state, owner, token = DELAYED if later else WAITING, None, None
-        room = self._rooms.get(address, 0)
-        if room > 0 and not later:
-            state, owner, self._token = CLAIMED, self.me, self._token + 1
-            token, self._rooms[address] = self._token, room - 1
-            self.newborn.append(
-                Delivery(
-                    id, address, message.handler, message.body, token, 1, now, due, message.priority, key,
-                    message.expires, message.asked, sender=message.sender, trace=message.trace, once=message.once,
-                )
-            )  # fmt: skip
-        else:
-            self.known.quiet.discard(number)
-        shard = self._shards.get(address) if not key else None
-        if shard is None:
-            shard = crc32((key or address).encode()) % SHARDS
-            if not key:
-                self._shards[address] = shard
-        self._inserts.add(id, number, shard, state, due, when if later else 0.0, now, owner, token, message)
-
-    def _tail(self, address: str, number: int, now: float) -> float:
-        """A place by time behind all that came before, though the clock may have been set back since."""
-        tail = self._tails.get(address)
-        if tail is None:
-            known = self.known.tails.get(address)
-            if known is None:
-                known = self.connection.execute("SELECT tail FROM mailbox WHERE id = ?", (number,)).fetchone()[0]
-            self._tails[address] = self.known.tails[address] = tail = max(known, now)
-        return tail
-
-    def depths(self, addresses: Iterable[str]) -> dict[str, int]:
-        """Write the changed depths and tails down; the depths of those that changed, and of these addresses."""
-        tails = self._tails
-        changed = [
-            (change, tails.get(address, 0.0), self.mailbox(address))
-            for address, change in self.changes.items()
-            if change or address in tails
-        ]
-        if changed:
-            self.connection.executemany(
-                "UPDATE mailbox SET depth = depth + ?, tail = max(tail, ?) WHERE id = ?", changed
-            )
-        depths: dict[str, int] = {}
-        known = self.known.depths
-        for address in {*self.changes, *addresses}:
-            depth = known.get(address)
-            if depth is None:
-                number = (self.mailbox(address),)
-                depth = int(self.connection.execute("SELECT depth FROM mailbox WHERE id = ?", number).fetchone()[0])
-            else:
-                depth += self.changes.get(address, 0)
-            depths[address] = known[address] = depth
-        return depths

@@ -59,6 +59,32 @@ async def test_a_failure_lets_those_that_overlap_with_it_come_to_their_ends(syst
         assert await story(store, slow.id) == ["stored", "claimed", "acked"]
 
 
+class Keyed(Actor):
+    mailbox = Durable("keyed", order="keyed")
+    running: dict[str, int] = {}
+    most: dict[str, int] = {}
+
+    @concurrent(8)
+    async def work(self, key: str, number: int) -> None:
+        self.running[key] = self.running.get(key, 0) + 1
+        self.running["all"] = self.running.get("all", 0) + 1
+        for name in (key, "all"):
+            self.most[name] = max(self.most.get(name, 0), self.running[name])
+        await asyncio.sleep(0.001)
+        self.running[key] -= 1
+        self.running["all"] -= 1
+
+
+async def test_handlers_of_one_actor_that_overlap_are_of_different_keys(system: Systems, stores: Stores) -> None:
+    Keyed.running, Keyed.most = {}, {}
+    async with running(system, child("a", Keyed), store=stores()) as s:
+        for number in range(20):
+            for key in ("x", "y"):
+                await s.ref("/top/a", Keyed).keyed(key).tell(Keyed.work, key, number)
+        await s.idle()
+        assert Keyed.most == {"x": 1, "y": 1, "all": 2}
+
+
 async def test_a_stop_still_cuts_those_off_that_a_failure_waits_for(system: Systems, stores: Stores) -> None:
     Both.began, Both.gate, Both.log = asyncio.Event(), asyncio.Event(), []
     store = stores()

@@ -56,7 +56,10 @@ def test_each_row_is_its_message(connection: sqlite3.Connection, messages: list[
     for id, (message, at_once) in enumerate(zip(messages, now, strict=False), 1):
         owner, token, later = (3, 900 + id, 0.0) if at_once else (None, None, NOW + id if message.key else 0.0)
         state = 1 if at_once else 5 if later else 0
-        inserts.add(id, 1, 9, state, NOW + 1, later, NOW, owner, token, message)
+        if later or message.key or message.priority or message.trace or message.expires != math.inf:
+            inserts.full(id, 1, 9, state, NOW + 1, later, NOW, owner, token, message)
+        else:
+            inserts.plain(1, 9, NOW + 1, NOW, 3, id, token, message)
         expires = None if message.expires == math.inf else message.expires
         expected.append((
             id, 1, 9, state, message.priority, NOW + 1, later, owner, token, NOW, NOW if at_once else None, expires,
@@ -71,7 +74,7 @@ def test_each_row_is_its_message(connection: sqlite3.Connection, messages: list[
 def test_as_many_rows_are_written_as_there_are_messages_once(connection: sqlite3.Connection, count: int) -> None:
     inserts = Inserts(connection)
     for id in range(1, count + 1):
-        inserts.add(id, 1, 9, 0, NOW, 0.0, NOW, None, None, Outgoing("a", "one", b"%d" % id))
+        inserts.plain(1, 9, NOW, NOW, 3, id, None, Outgoing("a", "one", b"%d" % id))
     inserts.write()
     inserts.write()
     assert [(row[0], row[18]) for row in stored(connection)] == [(id, b"%d" % id) for id in range(1, count + 1)]
