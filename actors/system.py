@@ -53,7 +53,8 @@ class ActorSystem:
     `tree`: what to start, such as `supervisor("bank", …)`; the system can also do without and `spawn`.
     `dead_letters`: the class of the actor at `/dead-letters`. `log`: who is told of events from the beginning; None
     for nobody. `grace`: seconds that a cancelled actor has before it is left behind as a zombie. `blocked_after`:
-    seconds that a handler may hold the event loop before that is reported; None for no watching.
+    seconds that a handler may hold the event loop before that is reported; None for no watching. `allows_chaos`:
+    whether the test kit may make trouble in it, with a `Chaos`.
 
     Used with `async with`, a system whose tree gave up raises `SystemFailed` at the end of the block; `wait()`
     returns as soon as it has.
@@ -71,6 +72,7 @@ class ActorSystem:
         log: Observer | None = EventLog(),  # noqa: B008  # it holds no state but its level
         grace: float = 1.0,
         blocked_after: float | None = 1.0,
+        allows_chaos: bool = False,
     ) -> None:
         self._tree, self._store, self._runs = tree, store, only is None
         if only is not None and len(only):
@@ -78,6 +80,8 @@ class ActorSystem:
         self._letters = as_class(dead_letters)
         if not hasattr(self._letters, "letter"):
             raise TypeError(f"expected {self._letters.__name__} to have an async method letter(self, letter)")
+        self.allows_chaos = allows_chaos
+        """Whether the test kit may make trouble in it."""
         self.bus = EventBus()
         """Events of this system; see `upright.actors.events`."""
         if log is not None:

@@ -17,7 +17,14 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 FOLDER = Path(__file__).resolve().parent / "reference"
-FACES = ("upright.actors", "upright.actors.testing", "upright.supervision", "upright.persistence", "upright.operations")
+FACES = (
+    "upright.actors",
+    "upright.actors.testing",
+    "upright.supervision",
+    "upright.persistence",
+    "upright.persistence.testing",
+    "upright.operations",
+)
 HIDDEN_BASES = {"object", "Struct", "Generic", "ABC"}
 SECTIONS = {"Args:", "Raises:", "Returns:"}
 

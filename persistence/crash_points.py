@@ -55,6 +55,12 @@ def arm(point: Point, time: int = 1) -> None:
     on, _armed, _passed = True, (point, time), 0
 
 
+def disarm() -> None:
+    """Forget what was armed."""
+    global on, _armed
+    on, _armed = False, None
+
+
 def at(point: Point) -> None:
     """The process has come to that point. Call it behind `if crash_points.on`."""
     global _passed

@@ -1,13 +1,20 @@
-"""The test kit: virtual time, probes, recorded events. The pytest plugin is `upright.actors.testing.plugin`."""
+"""The test kit: virtual time, probes, recorded events, chaos. The pytest plugin is `upright.actors.testing.plugin`."""
 
+from .chaos import Chaos
 from .probe import Probe, probe
 from .recorder import Recorder
 from .steps import kill, settle
+from .strikes import ChaosCrash, ChaosNotAllowed, ChaosStruck, Strikes
 from .virtual_time import VirtualDeadlock, VirtualTimeLoop, advance, hold_time
 
 __all__ = [
+    "Chaos",
+    "ChaosCrash",
+    "ChaosNotAllowed",
+    "ChaosStruck",
     "Probe",
     "Recorder",
+    "Strikes",
     "VirtualDeadlock",
     "VirtualTimeLoop",
     "advance",

@@ -10,7 +10,9 @@ import pytest
 
 from ..message import DeadLetter
 from ..system import ActorSystem
+from .chaos import Chaos
 from .recorder import Recorder
+from .strikes import ChaosStruck
 from .virtual_time import VirtualTimeLoop
 
 
@@ -62,3 +64,15 @@ class Letters:
 def dead_letters(recorders: list[Recorder]) -> Letters:
     """The dead letters of the systems that the `system` fixture made."""
     return Letters(recorders)
+
+
+@pytest.fixture
+def chaos(recorders: list[Recorder], request: pytest.FixtureRequest) -> Iterator[type[Chaos]]:
+    """`Chaos`, for the systems that the `system` fixture makes with `allows_chaos=True`; a test that fails shows all
+    that it did, whatever kind of chaos it was.
+    """
+    yield Chaos
+    struck = [event for recorder in recorders for event in recorder.of(ChaosStruck)]
+    lines = [f"{one.number}. {one.what} {one.path} ({one.where}), seed {one.seed}" for one in struck]
+    if lines:
+        request.node.add_report_section("teardown", "chaos", "\n".join(lines))

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from tests.house.rooms import ROOT
 from upright.actors import events
+from upright.actors.testing import strikes
 from upright.persistence import events as of_persistence
 
 PAGE = (ROOT / "docs" / "events.md").read_text("utf-8")
@@ -19,6 +20,7 @@ def kinds_in(room: ModuleType) -> set[type[events.Event]]:
 
 KINDS = kinds_in(events)
 KEPT = kinds_in(of_persistence)
+IN_TESTS = kinds_in(strikes)
 
 
 def test_the_page_lists_every_event_with_its_name_its_fields_and_its_level() -> None:
@@ -32,14 +34,15 @@ def test_the_page_lists_every_event_with_its_name_its_fields_and_its_level() -> 
             logging.getLevelName(kind.level).lower(),
             [*kind.__struct_fields__[1:]],
         )
-        for kind in KINDS | KEPT
+        for kind in KINDS | KEPT | IN_TESTS
     ]
     assert sorted(told, key=str) == sorted(made, key=str)
 
 
 def test_every_event_has_a_name_of_its_own() -> None:
-    assert len({kind.name for kind in KINDS | KEPT}) == len(KINDS | KEPT)
+    every = KINDS | KEPT | IN_TESTS
+    assert len({kind.name for kind in every}) == len(every)
 
 
 def test_every_event_says_of_which_level_it_is() -> None:
-    assert [kind.__name__ for kind in KINDS | KEPT if "level" not in vars(kind)] == []
+    assert [kind.__name__ for kind in KINDS | KEPT | IN_TESTS if "level" not in vars(kind)] == []

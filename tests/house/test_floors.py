@@ -34,6 +34,10 @@ OFFENDERS: dict[Callable[[House], list[str]], dict[str, dict[str, str]]] = {
         "actors to its test kit": {"actors/a.py": "def f():\n    from .testing.probe import Probe"},
         "supervision to the test kit": {"supervision/a.py": "from upright.actors.testing.probe import Probe"},
         "supervision to persistence": {"supervision/a.py": "import upright.persistence.store"},
+        "persistence to its test kit": {"persistence/a.py": "from .testing.replay import replay"},
+        "the test kit of actors to that of persistence": {
+            "actors/testing/a.py": "from upright.persistence.testing.replay import replay"
+        },
         "persistence to operations": {"persistence/a.py": "from upright.operations import logs"},
         "persistence to an acting room": {"persistence/a.py": "from upright.supervision.supervisor import Supervisor"},
         "persistence to all of supervision": {"persistence/a.py": "import upright.supervision"},

@@ -53,6 +53,15 @@ FORGOTTEN = """
 async def test_forgotten(system):
     await system(log=None).start()
 """
+CHAOTIC = """
+async def test_chaotic(system, chaos):
+    async with system(log=None, allows_chaos=True) as s:
+        clerk = await s.spawn("clerk", Clerk)
+        async with chaos(17, crash=1.0, delay=0.0).on(s):
+            await clerk.tell(Clerk.work)
+            await s.idle()
+    assert not "it fails"
+"""
 NO_KIT = "import asyncio\ndef test_own_loop():\n    assert asyncio.run(asyncio.sleep(0, 1)) == 1\n"
 
 
@@ -92,6 +101,13 @@ def test_the_whole_kit_works_under_either_plugin_also_where_the_other_is_absent(
 def test_a_system_that_still_runs_at_the_end_of_a_test_is_an_error(tmp_path: Path) -> None:
     output = run(tmp_path, FORGOTTEN, "anyio")
     assert "expected every system to be stopped at the end of the test, got [<ActorSystem running, " in output, output
+
+
+def test_a_test_that_fails_under_chaos_shows_all_that_it_did_with_the_seed(tmp_path: Path) -> None:
+    output = run(tmp_path, CHAOTIC, "anyio")
+    assert "Captured chaos teardown" in output, output
+    assert "1. crash /clerk (work, " in output, output
+    assert "seed 17" in output, output
 
 
 def test_it_leaves_tests_alone_that_do_not_use_it_and_may_be_switched_off(tmp_path: Path) -> None:
