@@ -26,7 +26,7 @@ from .sqlite_claims import Claims
 from .sqlite_puts import Stale
 from .sqlite_schema import DONE, DROPPED, QUARANTINED, connect, is_same, prepare
 from .sqlite_session import SqliteSession
-from .syncer import Checkpointed, Mode, Syncer, SyncFailed, start_syncer
+from .syncer import Checkpointed, Syncer, SyncFailed, start_syncer
 
 T = TypeVar("T")
 Synchronous = Literal["full", "normal"]
@@ -54,7 +54,6 @@ class SqliteEngine:
         self._batches = 0
         self.name = ""
         self._checkpoint: asyncio.Future[Checkpointed] | None = None
-        self._moved = False
 
     async def open(self, stirred: Stirred) -> None:
         """See `Engine.open`."""
@@ -290,20 +289,23 @@ class SqliteEngine:
         under_way = self._checkpoint
         if under_way is not None and not under_way.done():
             return
-        if under_way is not None and not under_way.cancelled():
-            under_way.exception()  # marks it as seen: a checkpoint that failed is tried again
         try:
             long = self._wal.stat().st_size > WAL_BYTES
         except FileNotFoundError:
             return
         if long and self._syncer is not None:
-            # The first moves nearly all of it and hinders nobody, so that the second, which begins the log anew, is
-            # short; without that the log would never be begun anew while somebody writes.
-            mode: Mode = "TRUNCATE" if self._moved else "PASSIVE"
-            self._moved = not self._moved
-            self._checkpoint = self._syncer.checkpoint(mode)
+            self._checkpoint = self._syncer.checkpoint("PASSIVE")
+            self._checkpoint.add_done_callback(self._begin_log_anew)
             if crash_points.on:
                 crash_points.at(Point.CHECKPOINT)
+
+    def _begin_log_anew(self, moved: asyncio.Future[Checkpointed]) -> None:
+        """The first checkpoint has moved nearly all of the log and hindered nobody, so that the second, which begins it
+        anew, is short; without that the log would never be begun anew while somebody writes.
+        """
+        if not moved.cancelled() and moved.exception() is None and self._syncer is not None:
+            self._checkpoint = self._syncer.checkpoint("TRUNCATE")
+            self._checkpoint.add_done_callback(_seen)
 
     def _sync_directory(self) -> None:
         """A new file is there after a power cut only if its folder was synced."""
@@ -337,3 +339,9 @@ def _told(error: sqlite3.Error | OSError, path: Path) -> StoreError:
     if isinstance(error, sqlite3.DatabaseError) and code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return StoreCorrupt(f"{path} is damaged or no database: {error} ({code})")
     return StoreUnavailable(f"{path}: {error} ({code})")
+
+
+def _seen(done: asyncio.Future[Checkpointed]) -> None:
+    """A checkpoint that failed is tried again when the log is looked at next."""
+    if not done.cancelled():
+        done.exception()
