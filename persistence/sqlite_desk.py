@@ -6,17 +6,16 @@ file alone. What writes does so through the session of the system that has the s
 
 import math
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
-from .errors import StoreUnavailable
 from .records import Failure
 from .reports import Counts, Filter, Letter, StoryEvent
 from .sqlite_engine import SqliteEngine
+from .sqlite_look import looking_into
 from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, QUARANTINED, WAITING
 
 LETTERS = (
@@ -36,7 +35,7 @@ class SqliteDesk:
         """See `Desk.letters`."""
         last, left = 0, only.limit
         where, values = conditions(only)
-        async with self._reading() as connection:
+        async with looking_into(self._path) as connection:
             while left is None or left > 0:
                 rows = await self._rows(
                     connection, f"{LETTERS}{where} ORDER BY message.id LIMIT {PAGE}", (last, *values)
@@ -155,7 +154,7 @@ class SqliteDesk:
 
     async def story(self, id: int) -> list[StoryEvent]:
         """See `Desk.story`."""
-        async with self._reading() as connection:
+        async with looking_into(self._path) as connection:
             rows = await self._rows(
                 connection, "SELECT state, stored, claimed, finished, attempt, trace FROM message WHERE id = ?", (id,)
             )
@@ -185,7 +184,7 @@ class SqliteDesk:
     async def counts(self) -> dict[str, Counts]:
         """See `Desk.counts`."""
         found: dict[str, dict[int, int]] = {}
-        async with self._reading() as connection:
+        async with looking_into(self._path) as connection:
             for address, state, number in await self._rows(
                 connection,
                 "SELECT address, state, count(*) FROM message JOIN mailbox ON mailbox.id = message.mailbox"
@@ -200,15 +199,6 @@ class SqliteDesk:
             for address, states in found.items()
             if any(state not in (DONE, DROPPED) for state in states)
         }
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncGenerator[aiosqlite.Connection]:
-        try:
-            async with aiosqlite.connect(f"{self._path.as_uri()}?mode=ro", uri=True) as connection:
-                await connection.execute("PRAGMA busy_timeout = 5000")
-                yield connection
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(f"{self._path} cannot be read: {error}") from error
 
     async def _rows(self, connection: aiosqlite.Connection, statement: str, values: tuple[Any, ...]) -> list[Any]:
         async with connection.execute(statement, values) as cursor:

@@ -6,7 +6,6 @@ It stands apart because it reads a store as anybody may, and then works on anoth
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-import aiosqlite
 import msgspec
 
 from upright.actors.context import as_class
@@ -26,6 +25,7 @@ from ..records import Outgoing, StateRecord
 from ..reports import Filter, Letter
 from ..sqlite import Sqlite
 from ..sqlite_engine import STATE_OF
+from ..sqlite_look import looking_into
 from ..store import Store
 
 PLACE = "replayed"
@@ -92,19 +92,18 @@ async def find(id: int, store: Store | None) -> Letter:
     """The letter of that id. Raises `ValueError` if there is none."""
     if store is None:
         raise ValueError(f"expected a store, in which to look for letter {id}, or the letter itself")
-    async for letter in store._desk.letters(Filter(only=id)):
-        return letter
-    raise ValueError(f"expected the id of a message in quarantine, got {id}")
+    letters = [letter async for letter in store._desk.letters(Filter(only=id))]
+    if not letters:
+        raise ValueError(f"expected the id of a message in quarantine, got {id}")
+    return letters[0]
 
 
 async def state_of(store: Store, address: str) -> StateRecord | None:
     """The state of an address; read from the file where there is one, for nobody here needs to have it open."""
     if not isinstance(store, Sqlite):
         return await store.read(address)
-    async with aiosqlite.connect(f"{store.path.as_uri()}?mode=ro", uri=True) as connection:
-        await connection.execute("PRAGMA busy_timeout = 5000")
-        async with connection.execute(STATE_OF, (address,)) as cursor:
-            row = await cursor.fetchone()
+    async with looking_into(store.path) as connection, connection.execute(STATE_OF, (address,)) as cursor:
+        row = await cursor.fetchone()
     return StateRecord(row[0], row[1]) if row is not None else None
 
 
