@@ -104,10 +104,8 @@ def prepare(connection: sqlite3.Connection, path: Path, made: str, at: float) ->
             raise StoreCorrupt(f"expected {path} to be a store of upright, but it belongs to another application")
         if not version and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
             raise StoreCorrupt(f"expected {path} to be a store of upright, or not to exist; it has tables of others")
-        for script in MIGRATIONS[version:]:
-            for statement in script.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
+        for number, script in enumerate(MIGRATIONS[version:], version):
+            migrate(connection, script, number)
         if version < VERSION:
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -119,6 +117,17 @@ def prepare(connection: sqlite3.Connection, path: Path, made: str, at: float) ->
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def migrate(connection: sqlite3.Connection, script: str, version: int) -> None:
+    """Make tables of that version those of the next one. Raises `sqlite3.Error`, which says which migration failed."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            try:
+                connection.execute(statement)
+            except sqlite3.Error as error:
+                error.args = (f"the migration from version {version} to {version + 1} failed: {error}",)
+                raise
 
 
 def is_same(file: str, other: str | os.PathLike[str]) -> bool:
