@@ -79,7 +79,7 @@ class Box:
     """One mailbox: what waits in it, in order, and what is in somebody's hands.
 
     `depth`: how many unfinished messages it has. `owner`: the session that alone may claim of it in strict order.
-    `once`: the messages that bear an idempotency key. `tail`: the latest place by time that it has given. `rows`: the
+    `once`: the messages that bear an idempotency key. `tail`: the latest time at which something came. `rows`: the
     messages of the whole store.
     """
 

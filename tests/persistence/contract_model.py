@@ -4,12 +4,27 @@ Each order has one mailbox here, which bears its name.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from upright.persistence.records import Delivery, Order, Outcome, Outgoing
 from upright.persistence.reports import Counts
 
 Where = Literal["waiting", "claimed", "done", "quarantined", "dropped"]
+
+
+class Said(NamedTuple):
+    """What is put; due after that `wait`."""
+
+    order: Order
+    body: str
+    priority: int
+    wait: float
+    key: str
+    once: str
+
+    def outgoing(self, now: float) -> Outgoing:
+        due = now + self.wait if self.wait else 0.0
+        return Outgoing(self.order, "handle", self.body.encode(), due, self.priority, self.key, self.once)
 
 
 @dataclass
@@ -29,6 +44,8 @@ class Told:
     used: int = 0
     crashes: int = 0
     running: bool = False
+    progress: bytes | None = None
+    reason: str = ""
 
     @property
     def goes_first(self) -> bool:
@@ -53,6 +70,7 @@ class Model:
     def put(self, id: int, duplicate: bool, said: Outgoing, now: float) -> None:
         """The store says that it has stored this under that id, or has it already."""
         order = cast(Order, said.address)
+        tail = self.tail[order] = max(now, self.tail.get(order, 0.0))  # the clock may have been set back
         known = self.once.get((order, said.once)) if said.once else None
         assert duplicate == (known is not None)
         if known is not None:
@@ -61,11 +79,14 @@ class Model:
         assert id not in self.messages
         if said.once:
             self.once[order, said.once] = id
-        due = said.due or max(now, self.tail.get(order, 0.0))
-        self.messages[id] = Told(id, order, said.body.decode(), said.key, said.priority, due, said.due)
+        at = said.due if said.due > now else 0.0
+        self.messages[id] = Told(id, order, said.body.decode(), said.key, said.priority, said.due or tail, at)
 
     def claimable(self, order: Order, room: int, owner: int, now: float) -> list[int]:
         """What that session should get now, in order."""
+        for one in self.of(order, "waiting"):
+            if one.at <= now and not one.holds:
+                one.at = 0.0  # it has come due, and stays so though the clock is set back
         if order == "strict" and self.strict_owner not in (0, owner):
             return []
         found = self._found(order, [], owner, now)[:room]
@@ -94,18 +115,28 @@ class Model:
         for delivery in deliveries:
             one = self.messages[delivery.id]
             assert one.where == "waiting", f"{one} is in two hands"
-            told = (one.body, one.used + 1, one.crashes, one.place)
-            assert (delivery.body.decode(), delivery.attempt, delivery.crashes, delivery.place) == told
+            told = (one.body, one.used + 1, one.crashes, one.place, one.progress)
+            got = (delivery.body.decode(), delivery.attempt, delivery.crashes, delivery.place, delivery.progress)
+            assert got == told
             one.where, one.owner = "claimed", owner
 
-    def settled(self, id: int, outcome: Outcome, used: int, at: float) -> None:
+    def settled(self, id: int, outcome: Outcome, used: int, at: float, reason: str) -> None:
         one = self.messages[id]
-        one.used, one.owner, one.running = used, 0, False
+        one.used, one.owner, one.running, one.reason = used, 0, False, reason
         one.crashes = one.crashes if outcome == "release" else 0
         if outcome != "release":
             one.at, one.holds = at, outcome == "retry" and one.order != "free"
         ends: dict[Outcome, Where] = {"ack": "done", "quarantine": "quarantined", "discard": "dropped"}
         one.where = ends.get(outcome, "waiting")
+
+    def pardoned(self, id: int) -> None:
+        """It gets one attempt back; one that was set aside for want of it waits again, in its place."""
+        one = self.messages[id]
+        last = one.where == "quarantined" and one.reason == "attempts"
+        if last or one.where == "waiting":
+            one.used = max(one.used - 1, 0)
+        if last:
+            one.where, one.at, one.holds, one.reason = "waiting", 0.0, False, ""
 
     def gone(self, owner: int, died: bool) -> None:
         """That session has ended."""

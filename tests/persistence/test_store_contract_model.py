@@ -6,9 +6,9 @@ So no message is lost, none is in two hands, each mailbox keeps its order, and t
 import asyncio
 import math
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 from unittest import mock
 
 import pytest
@@ -16,28 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.persistence.contract import OUTCOMES, RIGS, Rig, Session, SetClock, bodies, step
-from tests.persistence.contract_model import Model
+from tests.persistence.contract import OUTCOMES, RIGS, Rig, Session, SetClock, step
+from tests.persistence.contract_model import Model, Said
 from upright.persistence import sqlite_engine
-from upright.persistence.records import ORDERS, Delivery, Order, Outcome, Outgoing, StateWrite, Step, Want
+from upright.persistence.records import ORDERS, Batch, Delivery, Order, Outcome, Outgoing, StateWrite, Step, Want
 
 T = TypeVar("T")
 Draw = st.DataObject
-
-
-class Said(NamedTuple):
-    """What is put; due after that `wait`."""
-
-    order: Order
-    body: str
-    priority: int
-    wait: float
-    key: str
-    once: str
-
-    def outgoing(self, now: float) -> Outgoing:
-        due = now + self.wait if self.wait else 0.0
-        return Outgoing(self.order, "handle", self.body.encode(), due, self.priority, self.key, self.once)
 
 
 orders = st.sampled_from(ORDERS)
@@ -51,7 +36,7 @@ messages = st.builds(
     st.sampled_from(["k", "k", "l", ""]),
     st.sampled_from(["", "", "", "o", "p"]),
 )
-outcomes: st.SearchStrategy[Outcome] = st.sampled_from([*OUTCOMES, "retry", "retry", "retry"])
+outcomes: st.SearchStrategy[Outcome] = st.sampled_from([*OUTCOMES, "retry", "retry", "retry", "quarantine"])
 who = st.integers(0, 1)
 
 
@@ -96,23 +81,29 @@ class StoreMachine(RuleBasedStateMachine):
         return self.made, self.run(Session(self.rig.session(self.clock), self.clock).open())
 
     def write(
-        self, at: int, steps: list[Step], puts: list[Said],
-        wants: list[tuple[Order, int]],
+        self, at: int, steps: list[Step], puts: list[Said], wants: list[tuple[Order, int]],
+        pardons: Sequence[int] = (), leaves: bool = False,
     ) -> None:  # fmt: skip
         """Have a session write all that, and compare what it says with the model."""
         number, session = self.sessions[at]
         now, model = self.clock(), self.model
         said = [one.outgoing(now) for one in puts]
-        written = self.run(session.write(steps, said, [Want(order, order, room) for order, room in wants]))
+        looks = [Want(order, order, room) for order, room in wants]
+        left = ["strict"] if leaves else []
+        written = self.run(session.engine.write(Batch(steps, said, looks, [*pardons], left)))
         for one, verdict in zip(steps, written.verdicts, strict=True):
             assert verdict == self.judged(one)
+        for id in pardons:
+            model.pardoned(id)
+        if leaves and model.strict_owner == number:
+            model.strict_owner = 0
         for message, receipt in zip(said, written.receipts, strict=True):
             model.put(receipt.id, receipt.duplicate, message, now)
-        left = list(written.deliveries)
+        claimed = list(written.deliveries)
         for order, room in wants:
             expected = model.claimable(order, room, number, now)
-            got = [delivery for delivery in left if delivery.address == order]  # each mailbox has an order of its own
-            left = [delivery for delivery in left if delivery.address != order]
+            got = [delivery for delivery in claimed if delivery.address == order]  # each mailbox has an order
+            claimed = [delivery for delivery in claimed if delivery.address != order]
             assert [delivery.id for delivery in got] == expected
             if order == "strict" and model.strict_owner in (0, number):
                 model.strict_owner = number
@@ -122,7 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert written.next_due.get(order) == model.next_due(order, now)
             else:
                 assert order not in written.next_due
-        assert not left
+        assert not claimed
         for address, depth in written.depths.items():
             assert depth == model.depth(address)
         assert {order for order, _ in wants} <= set(written.depths)
@@ -138,13 +129,14 @@ class StoreMachine(RuleBasedStateMachine):
                 return "conflict"
             self.model.versions[write.address] = write.expected + 1
         del self.hands[one.delivery.id]
-        self.model.settled(one.delivery.id, one.outcome, one.attempt, one.at)
+        self.model.settled(one.delivery.id, one.outcome, one.attempt, one.at, one.reason)
         return "ok"
 
     def ending(self, delivery: Delivery, outcome: Outcome, wait: float, expected: int | None) -> Step:
+        reason = ("attempts", "rejected")[delivery.id % 2] if outcome == "quarantine" else ""
         at = self.clock() + wait if outcome == "retry" and wait else 0.0
         write = StateWrite("state", expected, b"s") if expected is not None else None
-        return step(delivery, outcome, at=at, holds=delivery.address != "free", state=write)
+        return step(delivery, outcome, at=at, holds=delivery.address != "free", state=write, reason=reason)
 
     def held_by(self, at: int) -> list[Delivery]:
         number, _ = self.sessions[at]
@@ -163,11 +155,13 @@ class StoreMachine(RuleBasedStateMachine):
     def claim(self, at: int, order: Order, room: int) -> None:
         self.write(at, [], [], [(order, room)])
 
-    @precondition(lambda self: self.hands)
-    @rule(data=st.data(), at=who, puts=st.lists(messages, max_size=2), room=st.integers(0, 3))
-    def turn(self, data: Draw, at: int, puts: list[Said], room: int) -> None:
-        """What a turn of the loop may bring: steps, good and late ones, messages, claims."""
+    @rule(data=st.data(), at=who, puts=st.lists(messages, max_size=2), room=st.integers(0, 3), pardons=st.booleans())
+    def turn(self, data: Draw, at: int, puts: list[Said], room: int, pardons: bool) -> None:
+        """What a turn of the loop may bring: steps, good and late ones, pardons, messages, claims."""
         steps: list[Step] = []
+        if not self.held_by(at):
+            three: list[tuple[Order, int]] = [(order, 3) for order in ORDERS]
+            self.write(at, [], [], three)
         held = self.held_by(at)
         version = self.model.versions.get("state", 0)
         for delivery in data.draw(st.lists(st.sampled_from(held), min_size=1, max_size=4)) if held else ():
@@ -175,7 +169,9 @@ class StoreMachine(RuleBasedStateMachine):
             steps.append(self.ending(delivery, data.draw(outcomes), data.draw(waits), expected))
         self.end_slots(steps)
         mine = [(self.sessions[at][1], one.delivery) for one in steps]
-        self.write(at, steps, puts, [(order, room) for order in ORDERS] if room else [])
+        given_back = data.draw(st.lists(st.sampled_from(sorted(self.model.messages)), max_size=3, unique=True))
+        wants = [(order, room) for order in ORDERS] if room else []
+        self.write(at, steps, puts, wants, given_back if pardons else ())
         self.old += [(session, one) for session, one in mine if one.id not in self.hands]
 
     def end_slots(self, steps: list[Step]) -> None:
@@ -205,6 +201,31 @@ class StoreMachine(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(sorted(self.slots)))
         self.run(self.end(self.hands[id][0], self.slots.pop(id)))
         self.model.messages[id].running = False
+
+    @precondition(lambda self: self.model.messages)
+    @rule(data=st.data(), at=who)
+    def pardon(self, data: Draw, at: int) -> None:
+        """The fault of those that failed last was not theirs."""
+        ids = self.model.all("quarantined") or self.model.all("waiting")
+        if ids:
+            self.write(at, [], [], [], data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True)))
+
+    @rule(at=who)
+    def leave(self, at: int) -> None:
+        """An actor has ended: any other session may have its address."""
+        if all(delivery.address != "strict" for delivery in self.held_by(at)):
+            self.write(at, [], [], [], leaves=True)
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), word=st.sampled_from(["half", "most", ""]))
+    def beat(self, data: Draw, word: str) -> None:
+        """A handler tells how far it got, or only that it lives."""
+        id = data.draw(st.sampled_from(sorted(self.hands)))
+        owner, delivery = self.hands[id]
+        session = dict(self.sessions)[owner]
+        assert self.run(session.engine.extend(id, delivery.token, word.encode() or None))
+        if word:
+            self.model.messages[id].progress = word.encode()
 
     @precondition(lambda self: self.old)
     @rule(data=st.data(), outcome=outcomes)
@@ -250,6 +271,16 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.run(self.sessions[at][1].desk.redrive(ids)) == moved
 
     @precondition(lambda self: self.model.messages)
+    @rule(data=st.data(), at=who, body=st.sampled_from("xyz"))
+    def edit(self, data: Draw, at: int, body: str) -> None:
+        id = data.draw(st.sampled_from(self.model.all("quarantined") or sorted(self.model.messages)))
+        one = self.model.messages[id]
+        there = one.where == "quarantined"
+        assert self.run(self.sessions[at][1].desk.edit(id, "handle", body.encode())) == there
+        if there:
+            one.body = body
+
+    @precondition(lambda self: self.model.messages)
     @rule(data=st.data(), at=who, discards=st.booleans())
     def drop(self, data: Draw, at: int, discards: bool) -> None:
         id = data.draw(st.sampled_from(sorted(self.model.messages)))
@@ -261,28 +292,36 @@ class StoreMachine(RuleBasedStateMachine):
             if not discards:  # whoever takes a message back may send it anew
                 self.model.once = {key: other for key, other in self.model.once.items() if other != id}
 
-    @rule(seconds=st.sampled_from([1.0, 5.0, 20.0]))
+    @rule(seconds=st.sampled_from([1.0, 5.0, 20.0, 5.0, 20.0, -1.0, -5.0, -20.0, 3600.0, -3600.0]))
     def time_passes(self, seconds: float) -> None:
+        """The clock goes on, or is set, back too."""
         self.clock.pass_by(seconds)
 
     @rule(at=who)
     def look(self, at: int) -> None:
-        session = self.sessions[at][1]
+        self.compare(self.sessions[at][1])
+
+    def compare(self, session: Session) -> None:
+        """What is told of it is so."""
         assert self.run(session.desk.counts()) == self.model.counts()
-        assert [one.id for one in self.run(session.letters())] == self.model.all("quarantined")
+        known = self.model.messages
+        aside = [(id, known[id].body, known[id].reason) for id in self.model.all("quarantined")]
+        assert [(one.id, one.body.decode(), one.reason) for one in self.run(session.letters())] == aside
 
     def teardown(self) -> None:
         """Nothing is lost: what is unfinished can be claimed by a session that comes after all of these."""
         try:
-            for _, session in self.sessions:
+            for number, session in self.sessions:
                 session.kill()
-            self.clock.pass_by(1_000)
-            last = self.open()[1]
+                self.model.gone(number, died=True)
+            self.clock.pass_by(1e6)
+            number, last = self.open()
+            self.compare(last)
             for order in ORDERS:
-                unfinished = [one.body for one in self.model.messages.values()
-                              if one.order == order and one.where in ("waiting", "claimed")]  # fmt: skip
                 got = self.run(last.claim(order, 10_000, order))
-                assert sorted(bodies(got)) == sorted(unfinished)
+                assert [one.id for one in got] == self.model.claimable(order, 10_000, number, self.clock())
+                self.model.claimed(got, number)
+                assert not self.model.of(order, "waiting")
                 self.run(last.settle(*map(step, got)))
                 assert self.run(last.depth(order)) == 0
             self.dead.append(last)
