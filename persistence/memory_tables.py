@@ -211,12 +211,11 @@ class MemoryTables:
         receipts: list[Receipt] = []
         for message in messages:
             box = self.box(message.address)
-            tail = box.at_tail(now)
             known = box.once.get(message.once) if message.once else None
             if known is not None:
                 receipts.append(Receipt(known, duplicate=True))
                 continue
-            id, later = next(self._ids), message.due > now
+            id, later, tail = next(self._ids), message.due > now, box.at_tail(now)
             row = Row(id, message, now, message.due or tail, expires=message.expires, body=message.body)
             self.rows[id] = row
             if message.once:

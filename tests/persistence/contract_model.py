@@ -70,7 +70,6 @@ class Model:
     def put(self, id: int, duplicate: bool, said: Outgoing, now: float) -> None:
         """The store says that it has stored this under that id, or has it already."""
         order = cast(Order, said.address)
-        tail = self.tail[order] = max(now, self.tail.get(order, 0.0))  # the clock may have been set back
         known = self.once.get((order, said.once)) if said.once else None
         assert duplicate == (known is not None)
         if known is not None:
@@ -79,6 +78,7 @@ class Model:
         assert id not in self.messages
         if said.once:
             self.once[order, said.once] = id
+        tail = self.tail[order] = max(now, self.tail.get(order, 0.0))  # the clock may have been set back
         at = said.due if said.due > now else 0.0
         self.messages[id] = Told(id, order, said.body.decode(), said.key, said.priority, said.due or tail, at)
 

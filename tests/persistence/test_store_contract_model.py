@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
         return self.made, self.run(Session(self.rig.session(self.clock), self.clock).open())
 
     def write(
-        self, at: int, steps: list[Step], puts: list[Said], wants: list[tuple[Order, int]],
+        self, at: int, steps: list[Step], puts: list[Said], wants: Sequence[tuple[Order, int]],
         pardons: Sequence[int] = (), leaves: bool = False,
     ) -> None:  # fmt: skip
         """Have a session write all that, and compare what it says with the model."""
@@ -117,6 +117,9 @@ class StoreMachine(RuleBasedStateMachine):
         for address, depth in written.depths.items():
             assert depth == model.depth(address)
         assert {order for order, _ in wants} <= set(written.depths)
+        doubles = [one for one, receipt in zip(puts, written.receipts, strict=True) if receipt.duplicate]
+        if doubles:  # it is the store's affair whether what came last is the first message or its double
+            self.write(at, [], [one._replace(once="") for one in doubles], [])
 
     def judged(self, one: Step) -> str:
         """What the model says of a step; it is done there too."""
@@ -160,18 +163,15 @@ class StoreMachine(RuleBasedStateMachine):
         """What a turn of the loop may bring: steps, good and late ones, pardons, messages, claims."""
         steps: list[Step] = []
         if not self.held_by(at):
-            three: list[tuple[Order, int]] = [(order, 3) for order in ORDERS]
-            self.write(at, [], [], three)
-        held = self.held_by(at)
-        version = self.model.versions.get("state", 0)
+            self.write(at, [], [], [(order, 3) for order in ORDERS])
+        held, version = self.held_by(at), self.model.versions.get("state", 0)
         for delivery in data.draw(st.lists(st.sampled_from(held), min_size=1, max_size=4)) if held else ():
             expected = data.draw(st.sampled_from([None, None, None, version, version + 1]))
             steps.append(self.ending(delivery, data.draw(outcomes), data.draw(waits), expected))
         self.end_slots(steps)
         mine = [(self.sessions[at][1], one.delivery) for one in steps]
         given_back = data.draw(st.lists(st.sampled_from(sorted(self.model.messages)), max_size=3, unique=True))
-        wants = [(order, room) for order in ORDERS] if room else []
-        self.write(at, steps, puts, wants, given_back if pardons else ())
+        self.write(at, steps, puts, [(order, room) for order in ORDERS if room], given_back if pardons else ())
         self.old += [(session, one) for session, one in mine if one.id not in self.hands]
 
     def end_slots(self, steps: list[Step]) -> None:
@@ -337,7 +337,7 @@ def machine(kind: str) -> type[StoreMachine]:
     return type(f"{kind.title()}Machine", (StoreMachine,), {"make": staticmethod(RIGS[kind])})
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 300), ("sqlite", 60)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 250), ("sqlite", 60)])
 def test_it_does_what_the_model_does(kind: str, examples: int) -> None:
     run_state_machine_as_test(
         machine(kind),
