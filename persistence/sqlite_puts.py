@@ -11,6 +11,8 @@ from zlib import crc32
 
 from upright.actors.durable import Receipt
 
+from . import sqlite_schema
+from .errors import StoreTooNew
 from .records import Delivery, Outgoing
 from .sqlite_insert import Inserts
 from .sqlite_known import Known
@@ -58,12 +60,18 @@ class Puts:
         self._tails: dict[str, float] = {}
 
     def begin(self) -> None:
-        """A transaction has begun. Raises `Stale` if this session was declared dead meanwhile."""
+        """A transaction has begun. Raises `Stale` if this session was declared dead meanwhile, and `StoreTooNew` if a
+        newer version has changed the tables, which this one had better not write to.
+        """
         self.changes, self._tails, self.gained = {}, {}, []
         self.newborn, self._rooms, self._inserts = [], {}, Inserts(self.connection)
         known = self.known
         known.begin()
         if not known.is_enrolled:
+            version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > sqlite_schema.VERSION:
+                known_to_us = sqlite_schema.VERSION
+                raise StoreTooNew(f"expected tables of version {known_to_us}, got {version}: a newer upright made them")
             if not self.connection.execute("SELECT 1 FROM session WHERE id = ?", (self.me,)).fetchone():
                 raise Stale("the session was taken for dead")
             known.is_enrolled = True

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.actors.lives import Systems, quiet
+from tests.persistence.jobs import Book, Worker, running, worker, worker_ref
 from tests.persistence.neighbour import FAILS, NEXT, Clerk, Porter, neighbour
-from upright.persistence import Counts, Durable, Sqlite, StoreUnavailable, sqlite_schema
+from upright.persistence import Counts, Durable, Sqlite, StoreTooNew, StoreUnavailable, sqlite_schema
 from upright.persistence.sqlite_schema import VERSION
 from upright.supervision import child, supervisor
 
@@ -185,3 +186,19 @@ async def test_a_process_whose_migration_fails_holds_up_nobody(older: tuple[Path
         assert migrated == "total 6\n"
     else:  # the other one was first, and there was nothing left to fail
         assert {migrated, stumbled} == {"total 6\n", "total 7\n"}
+
+
+async def test_who_has_the_file_open_while_a_newer_version_migrates_it_writes_no_more(
+    system: Systems, tmp_path: Path
+) -> None:
+    book, path = Book(), tmp_path / "jobs.db"
+    async with running(system, worker(book), store=Sqlite(path)) as s:
+        await worker_ref(s).ask(Worker.note, "x")
+        with closing(sqlite3.connect(path)) as newer:
+            newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+            with pytest.raises(StoreTooNew, match=f"expected tables of version {VERSION}, got {VERSION + 1}"):
+                await worker_ref(s).tell(Worker.note, "y")
+            assert newer.execute("SELECT count(*) FROM message").fetchone() == (1,)
+            newer.execute(f"PRAGMA user_version = {VERSION}")  # as if it had been a mistake
+        await worker_ref(s).ask(Worker.note, "z")
+        assert book.words == ["x", "z"]
