@@ -171,6 +171,7 @@ class Life(Ending):
                 if end is not None:
                     if not self.detached:
                         await self.finish(end)
+                    end = None  # the error's traceback holds this frame: each crash would leave a circle behind
                     return False
             else:
                 if reply is not None and envelope.phase == IN_HAND and not reply.done():
