@@ -9,6 +9,7 @@ import pytest
 from tests.actors.lives import Oops, Systems
 from tests.persistence.jobs import Book, Clerk, Stores, Worker, clerk_ref, letters, running, story, worker, worker_ref
 from upright.actors import Actor, ActorFailed, ActorSystem, SystemFailed, concurrent
+from upright.actors.durable import Receipt
 from upright.persistence import Durable, Quarantining, Retry
 from upright.supervision import child, supervisor
 from upright.supervision.retry import MAX_INTERRUPTS
@@ -167,6 +168,7 @@ async def test_a_state_that_cannot_be_read_when_its_turn_comes_costs_no_attempt(
     system: Systems, stores: Stores
 ) -> None:
     book, store = Book(), stores()
+    receipt: Receipt | None = None
     with pytest.raises(SystemFailed, match="stored as version"):
         tree = supervisor("top", worker(book, Clerk, retry=Retry(max_attempts=1)), max_restarts=0)
         async with ActorSystem(tree, store=store, log=None) as s:
