@@ -123,7 +123,8 @@ class Door:
     async def _put(self, messages: list[Outgoing], first: Envelope, within: float | None) -> list[Receipt]:
         """Store them, when the mailbox may hold more. Raises `MailboxFull` after `within` seconds."""
         if self.spec.max_depth is None:
-            return await self.store.put(messages)  # type: ignore[no-any-return]
+            stored: list[Receipt] = await self.store.put(messages)
+            return stored
         room = await self._room(first, self._patience(within))
         try:
             receipts: list[Receipt] = await self.store.put(messages)

@@ -82,7 +82,8 @@ class ChildSpec(msgspec.Struct, Generic[A], frozen=True):
         if self.serves is not None:
             yield path, self.serves, self.serves.mailbox
             return
-        yield path, self.actor, self.mailbox if self.mailbox is not None else self.actor.mailbox  # type: ignore[attr-defined]
+        actor: Any = self.actor
+        yield path, self.actor, self.mailbox if self.mailbox is not None else actor.mailbox
         for given in self.args:
             for child in getattr(given, "children", ()):
                 yield from child.members(path)
