@@ -90,6 +90,11 @@ class HandlerCodec:
         Raises `WrongArguments` where the call would fail, and for values that are not what the annotations say.
         """
         signature, form, _ = self._made or self._ready()
+        if not kwargs and tuple(map(type, args)) == signature.simple:
+            try:
+                return form.write(signature.struct(*args))
+            except Exception:
+                pass  # a number that is too large, say: what follows says it better
         try:
             return form.encode(signature.bind(args, kwargs))
         except (TypeError, Misfit) as error:

@@ -73,7 +73,7 @@ class Form:
     [datetime.date(2024, 2, 29)]
     """
 
-    __slots__ = ("_encode", "_kind", "_read", "_refs", "_root", "_sets", "_type")
+    __slots__ = ("_encode", "_kind", "_read", "_refs", "_root", "_sets", "_type", "write")
 
     def __init__(self, title: str, root: str, type_: Any, ways: str = WAYS_OUT) -> None:
         found = examine(title, f"the {root}", type_, ways)
@@ -81,6 +81,8 @@ class Form:
         self._sets = any(isinstance(node, kinds.SetType | kinds.FrozenSetType) for node in found)
         self._type, self._root, self._kind = type_, root, kind_of(type_) if root else None
         self._encode = msgspec.msgpack.Encoder(enc_hook=path_of if self._refs else None).encode
+        self.write: Callable[[Any], bytes] = self._encode
+        """The bytes of a value that is known to be what its type says. Raises what msgspec raises."""
         self._read: Callable[[Any], Any] = msgspec.msgpack.Decoder(type_, dec_hook=unfound).decode
 
     def encode(self, value: Any) -> bytes:

@@ -19,6 +19,8 @@ from .forms import Unresolved, examine, kind_of, mismatch, refusal, spelled
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 EMPTY = inspect.Parameter.empty
+SIMPLE = (int, str, bytes, bool, float)
+"""What is encoded can be read again, where it is exactly of one of these classes."""
 
 
 class Signature:
@@ -44,9 +46,10 @@ class Signature:
         "_positional",
         "_python",
         "_rest",
-        "_swift",
         "result",
+        "simple",
         "struct",
+        "_swift",
         "title",
     )
 
@@ -72,6 +75,9 @@ class Signature:
         nameless = any(one.kind is one.POSITIONAL_ONLY for one in positional)
         self._swift = not (self._rest or self._keywords or nameless)
         self._plain = not others and all(one.default is EMPTY for one in positional)
+        simple = self._plain and all(any(hint is one for one in SIMPLE) for _, hint, _ in first)
+        self.simple: tuple[type[Any] | None, ...] | None = self._kinds if simple else None
+        """The classes of the arguments, where these say all that there is to say of them."""
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         """The Struct of a call with these arguments.

@@ -280,3 +280,27 @@ def test_a_result_that_is_not_what_was_announced_is_refused_before_it_is_stored(
         codec.encode_result("secret")
     with pytest.raises(Undecodable, match=r"^1 bytes do not fit Account.book: expected result to be int, got None$"):
         codec.decode_result(b"\xc0")
+
+
+class Simple:
+    async def take(self, number: int, word: str, body: bytes, share: float, sure: bool) -> None: ...
+
+
+@given(st.integers(), st.text(), st.binary(), st.floats(allow_nan=False), st.booleans())
+def test_the_short_way_of_simple_arguments_writes_what_the_long_way_does(
+    number: int, word: str, body: bytes, share: float, sure: bool
+) -> None:
+    codec = HandlerCodec(Simple, "take", Simple.take)
+    args = number, word, body, share, sure
+    named = dict(zip(("number", "word", "body", "share", "sure"), args, strict=True))
+    try:
+        long: bytes | str = codec.encode((), named)
+    except WrongArguments as error:
+        long = str(error)
+    try:
+        short: bytes | str = codec.encode(args)
+    except WrongArguments as error:
+        short = str(error)
+    assert short == long
+    if isinstance(short, bytes):
+        assert codec.decode(short) == (args, None)
