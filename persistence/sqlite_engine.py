@@ -338,7 +338,7 @@ def _told(error: sqlite3.Error | OSError, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorname", type(error).__name__)
     if isinstance(error, sqlite3.DatabaseError) and code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return StoreCorrupt(f"{path} is damaged or no database: {error} ({code})")
-    if code == "SQLITE_CANTOPEN" and path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+    if code == "SQLITE_CANTOPEN" and path.exists() and not os.access(path, os.R_OK, effective_ids=True):
         return StoreUnavailable(f"{path} cannot be opened: no permission to read and write it")
     return StoreUnavailable(f"{path}: {error} ({code})")
 
