@@ -64,7 +64,8 @@ class MemoryTables:
         for session in [one for one in self.sessions.values() if not one.lives]:
             for id, attempt, started in session.running.values():
                 row = self.rows.get(id)
-                if row is not None and row.state == "claimed" and row.owner == session.number:
+                held = row is not None and row.state == "claimed" and row.owner == session.number
+                if row is not None and held and row.attempt < attempt:
                     row.attempt, row.claimed = attempt, started
                     row.crashes += 1
                     row.tell("crashed", now, attempt, session.name, "its process died")

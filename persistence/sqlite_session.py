@@ -139,11 +139,12 @@ class SqliteSession:
         why: str = "its process died",
     ) -> None:  # fmt: skip
         connection = self._connection
-        held = "WHERE id = ? AND owner = ? AND state = 1"
+        # One whose end was written and which was claimed again at once did not die in the attempt that is still noted.
+        held = "WHERE id = ? AND owner = ? AND state = 1 AND attempt < ?"
         for message, attempt, started in running:
             changed = connection.execute(
                 f"UPDATE message SET attempt = ?, crashes = crashes + 1, claimed = ? {held}",  # fixed text
-                (attempt, started, message, number),
+                (attempt, started, message, number, attempt),
             )
             if changed.rowcount:
                 connection.execute(

@@ -237,3 +237,17 @@ async def test_all_that_holds_for_a_process_that_is_really_killed(tmp_path: Path
     assert found == [("ended", 1, 0), ("running", 2, 1), ("waits", 1, 0)]
     assert written.depths == {INBOX: 3}
     await heir.close()
+
+
+async def test_an_attempt_whose_end_was_written_is_not_blamed_though_it_is_claimed_again(bench: Bench) -> None:
+    """It was killed before it could note that the attempt had ended."""
+    one = await bench.session()
+    await one.put("a")
+    first = await one.one()
+    one.engine.begin(first.id, first.attempt, 0.0)
+    await one.settle(step(first, "retry", attempt=1))
+    await one.one()
+    one.kill()
+    two = await bench.session()
+    again = await two.one()
+    assert (again.attempt, again.crashes) == (2, 0)
