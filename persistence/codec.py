@@ -93,7 +93,7 @@ class HandlerCodec:
         if not kwargs and tuple(map(type, args)) == signature.simple:
             try:
                 return form.write(signature.struct(*args))
-            except Exception:
+            except (TypeError, ValueError, OverflowError):
                 pass  # a number that is too large, say: what follows says it better
         try:
             return form.encode(signature.bind(args, kwargs))

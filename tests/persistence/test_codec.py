@@ -292,7 +292,7 @@ def test_the_short_way_of_simple_arguments_writes_what_the_long_way_does(
 ) -> None:
     codec = HandlerCodec(Simple, "take", Simple.take)
     args = number, word, body, share, sure
-    named = dict(zip(("number", "word", "body", "share", "sure"), args, strict=True))
+    named: dict[str, Any] = dict(zip(("number", "word", "body", "share", "sure"), args, strict=True))
     try:
         long: bytes | str = codec.encode((), named)
     except WrongArguments as error:
