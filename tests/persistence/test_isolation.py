@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.actors.lives import Systems
+from tests.actors.lives import Systems, quiet
 from tests.persistence.jobs import (
     Book,
     Other,
@@ -181,3 +181,21 @@ async def test_what_is_told_in_a_delivery_to_another_system_goes_into_its_own_st
 def test_a_broadcast_pool_of_durable_workers_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a pool of durable Puts to give each message to one of them"):
         pool("a", Put, size=2, routing="broadcast")
+
+
+async def test_what_cannot_be_read_holds_up_those_behind_it_where_there_is_an_order(
+    system: Systems, stores: Stores
+) -> None:
+    class Newer(Worker):
+        async def brand_new(self) -> None: ...
+
+    book, store = Book(), stores()
+    async with quiet(system, tree=worker(book, Newer), store=store, only=()) as s:
+        await s.ref("/a", Newer).tell(Newer.brand_new)
+        await s.ref("/a", Newer).tell_many(Newer.note, ["2", "3"])
+    async with running(system, worker(book), store=store) as s:
+        while (await store.counts())["work"].waiting != 3:  # noqa: ASYNC110  # no event tells of a commit
+            await asyncio.sleep(0.001)
+        await worker_ref(s).tell(Worker.note, "4")
+        await asyncio.sleep(0.05)
+        assert (book.words, (await store.counts())["work"].waiting) == ([], 4)
