@@ -154,7 +154,15 @@ class Owner:
 
     def wake(self) -> None:
         """Have it go on, with the deed that waits too."""
+        self.go_on()
+        self.open()
+
+    def go_on(self) -> None:
+        """Have it go on; the deed still waits."""
         self.process.send_signal(signal.SIGCONT)
+
+    def open(self) -> None:
+        """Have the deed that waits go on."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
