@@ -14,6 +14,7 @@ from .errors import (
     AskFailed,
     AskTimedOut,
     Detached,
+    GuardRefused,
     Ignore,
     MailboxFull,
     NameTaken,
@@ -30,6 +31,7 @@ from .errors import (
 )
 from .event_log import EventLog
 from .exits import Crashed, Exit, Killed, NoActor, Normal, Shutdown
+from .guards import Guards
 from .handlers import concurrent
 from .message import DeadLetter, Message
 from .options import Blueprint, Bounded
@@ -63,6 +65,8 @@ __all__ = [
     "EventLog",
     "Exit",
     "Group",
+    "GuardRefused",
+    "Guards",
     "Ignore",
     "Killed",
     "MailboxFull",

@@ -8,7 +8,7 @@ from .exits import Exit
 from .handlers import HandlerTable
 from .message import DeadLetter
 from .options import Bounded
-from .ports import Policy
+from .policies import Policy
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # the checkers know it; nobody needs it installed
@@ -48,7 +48,9 @@ class Actor(Generic[S]):
 
     mailbox: ClassVar[Any] = Bounded()
     uses: ClassVar[tuple[Policy, ...]] = ()
-    """The policies whose dependencies every handler needs."""
+    """The policies that every message must pass before it is taken: while one of them lets nobody through, the mailbox
+    pauses.
+    """
     __handlers__: ClassVar[HandlerTable]
     ctx: Context
     """What the runtime offers; set before `__init__` runs."""
@@ -57,6 +59,11 @@ class Actor(Generic[S]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        uses: object = cls.uses
+        if not isinstance(uses, tuple) or not all(callable(getattr(one, "open", None)) for one in uses):
+            raise TypeError(
+                f'expected {cls.__name__}.uses to be a tuple of policies, as in (CircuitBreaker("smtp"),), got {uses!r}'
+            )
         cls.__handlers__ = HandlerTable(cls)
         prepare = getattr(cls.mailbox, "prepare", None)
         if prepare is not None:

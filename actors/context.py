@@ -3,7 +3,6 @@
 import asyncio
 import posixpath
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .bus import EventBus
@@ -12,9 +11,10 @@ from .envelope import IN_HAND, MOVED, Envelope, deadline_of
 from .errors import NotInHand, StashFull
 from .exits import Exit, Normal, Shutdown
 from .forwarding import pass_on
+from .guards import Block, Guards
 from .handlers import Handler, HandlerTable
 from .options import Blueprint, seconds
-from .ports import Policy
+from .policies import Policy
 from .refs import Ref
 from .seat import TURN, Seat
 from .tasks import deliver
@@ -35,6 +35,8 @@ class Surroundings(Post, Protocol):
     def bus(self) -> EventBus: ...
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def guards(self) -> Guards: ...
 
 
 class Host(Protocol):
@@ -249,9 +251,18 @@ class Context:
         """
         await self._work("heartbeat").heartbeat(progress)
 
-    def guard(self, policy: Policy) -> AbstractAsyncContextManager[None]:
-        """Guard a call by a policy: `async with self.ctx.guard(SMTP): ...`."""
-        return policy.admit()
+    def guard(self, *policies: Policy) -> Block:
+        """Guard a call: `async with self.ctx.guard(SMTP): …`; of several policies, each in its place.
+
+        Raises `GuardRefused` if one of them does not let it through: `CircuitOpen`, say. One that the actor `uses`
+        has let the message through already.
+        """
+        return self._host.runtime.guards.guard(*policies)
+
+    @property
+    def guards(self) -> Guards:
+        """What the policies of the system remember; `await self.ctx.guards.call(HEDGE, function, …)`."""
+        return self._host.runtime.guards
 
     def _work(self, verb: str) -> Work:
         seat = TURN.get()

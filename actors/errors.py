@@ -2,7 +2,8 @@
 
 ActorError
 ├── Refuse              a handler's negative answer; the actor stays as it was
-│   └── WrongArguments  the handler cannot be called with what was sent (also a TypeError)
+│   ├── WrongArguments  the handler cannot be called with what was sent (also a TypeError)
+│   └── GuardRefused    a policy did not let a call through; nothing was called
 ├── AskFailed           an ask that got no answer; says whether the message was handled
 │   ├── AskTimedOut     (also a TimeoutError)
 │   ├── ActorFailed     the actor crashed with the message in hand; `__cause__` is the crash
@@ -36,6 +37,20 @@ class Refuse(ActorError):
 
 class WrongArguments(Refuse, TypeError):
     """A handler cannot be called with the arguments that were sent; it has not run."""
+
+
+class GuardRefused(Refuse):
+    """A policy did not let a call through: nothing was called, and nothing is known against the message.
+
+    Where it escapes from a handler, the asker gets it, and the actor goes on; a durable message is put off until the
+    policy may have room, and no attempt is used. `guard`: the policy's name. `retry_after`: seconds until it is worth
+    asking again, as far as that is known.
+    """
+
+    def __init__(self, text: str, guard: str, retry_after: float) -> None:
+        super().__init__(text)
+        self.guard = guard
+        self.retry_after = retry_after
 
 
 class AskFailed(ActorError):

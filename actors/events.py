@@ -51,6 +51,24 @@ class ActorStartFailed(Event, frozen=True):
     error: BaseException
 
 
+class ActorPaused(Event, frozen=True):
+    """It takes no message: a policy that its class uses, `guard`, lets nobody through. What comes waits."""
+
+    name: ClassVar[str] = "actor.paused"
+    level: ClassVar[int] = logging.DEBUG
+    kind: str
+    guard: str
+
+
+class ActorResumed(Event, frozen=True):
+    """It takes messages again, after `paused_s` seconds, or none is left."""
+
+    name: ClassVar[str] = "actor.resumed"
+    level: ClassVar[int] = logging.DEBUG
+    kind: str
+    paused_s: float
+
+
 class ActorCrashed(Event, frozen=True):
     """An error escaped. `handler`: where, the method's name."""
 

@@ -11,6 +11,7 @@ from .handlers import HandlerTable, JoinedTable
 from .handover import Handover
 from .life import Life
 from .options import Blueprint
+from .passage import Passage
 from .refs import Ref
 from .runtime import Runtime
 from .watching import Watcher
@@ -21,7 +22,7 @@ class Identity:
 
     __slots__ = (
         "_down", "_ended", "_halting", "_ladder", "_ready", "_self_ref", "_watchers", "around", "blueprint", "burying",
-        "exit", "gone", "handlers", "hook", "life", "mailbox", "path", "runtime",
+        "exit", "gone", "handlers", "hook", "life", "mailbox", "passage", "path", "runtime",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, path: str, around: str, blueprint: Blueprint) -> None:
@@ -36,6 +37,7 @@ class Identity:
         self.exit: Exit = NoActor()
         self.gone = self.burying = False
         self.hook: asyncio.Task[Any] | None = None
+        self.passage: Passage | None = runtime.guards.passage(actor.uses) if actor.uses else None
         self.mailbox = spec.open(self)
         self._halting = False
         self._self_ref: Ref[Any] | None = None
@@ -77,6 +79,8 @@ class Identity:
         life = self.life
         if life is None:
             return "starting"
+        if life.paused:
+            return "paused"
         again = life.phase == "over" or (life.phase == "starting" and life.number > 1)
         return "restarting" if again else life.phase
 

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 from .dispatcher import Dispatcher
 from .envelope import BESIDE, DETACHED, IN_HAND, Envelope, Link, Own, Question
 from .errors import ActorGone, ActorRestarting, Detached
-from .events import ActorCrashed
+from .events import ActorCrashed, Event
 from .exits import Crashed, Exit, Failed, Killed, is_clean
 from .handlers import Handler, HandlerTable, describe
 from .handover import Handover
 from .mailbox import Mailbox
 from .options import Blueprint
+from .passage import Passage, unpermitted
 from .refs import Ref
 from .runtime import Runtime
 from .seat import Seat
@@ -59,7 +60,12 @@ class Home(Protocol):
     def runtime(self) -> Runtime: ...
     @property
     def children(self) -> Sized: ...
+    @property
+    def passage(self) -> Passage | None: ...
+    @property
+    def kind(self) -> str: ...
 
+    def tell(self, kind: Callable[..., Event], *fields: Any) -> None: ...
     def wake(self) -> None: ...
     def up(self) -> None: ...
     def cancel(self, why: str, children: bool = True) -> None: ...
@@ -78,8 +84,8 @@ class Incarnation:
 
     __slots__ = (
         "_stash", "_tasks", "_timers", "_watches", "attention", "beside", "carrier", "cell", "control", "context",
-        "detached", "gated", "instance", "killed", "lane", "leaving", "number", "overlapping", "phase", "ready",
-        "runtime", "seat", "stack", "starter", "variables",
+        "detached", "gated", "instance", "killed", "lane", "leaving", "number", "overlapping", "passage", "paused",
+        "paused_at", "phase", "ready", "runtime", "seat", "stack", "starter", "variables",
     )  # fmt: skip
 
     def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Link | None) -> None:
@@ -88,7 +94,10 @@ class Incarnation:
         self.context = UNUSED
         self.instance: Any = None
         self.phase = STARTING
-        self.attention = self.killed = self.detached = self.gated = False
+        self.passage = cell.passage
+        self.attention = self.passage is not None
+        self.killed = self.detached = self.gated = self.paused = False
+        self.paused_at: float | None = None
         self.overlapping = 0
         self.leaving: Exit | None = None
         self.control: deque[tuple[Envelope, object]] | None = None
@@ -282,6 +291,7 @@ class Incarnation:
                 if turn.phase == IN_HAND and turn.handler not in (STARTED, STOPPED):
                     self.runtime.undeliverable(self.path, turn, "killed")
                 turn.phase = DETACHED
+                turn.handler = unpermitted(turn.handler)
         self.attention = True
 
     def task_ended(self, turn: Envelope, error: BaseException | None) -> None:
@@ -292,6 +302,7 @@ class Incarnation:
         if turn is not self.beside:
             self.overlapping -= 1
             if turn.phase == IN_HAND:  # cancelled before its first step: it goes back to the mailbox, as if still there
+                turn.handler = unpermitted(turn.handler)
                 self._stash = [*(self._stash or ()), turn]
             if self.gated:
                 self.gated = False
@@ -312,6 +323,8 @@ class Incarnation:
             self._timers.clear()
         if self._watches is not None:
             self._watches.clear()
+        if self.passage is not None:
+            self.passage.forget(self)  # type: ignore[arg-type]  # a Life, which can be called
         self.control = None
         self.put_back_stash()
         if len(self.cell.mailbox):

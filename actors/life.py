@@ -12,10 +12,13 @@ from sys import getrefcount
 from typing import Any
 
 from .context import Context
+from .durable import Delivered
 from .ending import FATAL, Ending, outcome_of
-from .envelope import DONE, IN_HAND, QUEUED, Envelope, Question
+from .envelope import DONE, IN_HAND, QUEUED, Envelope, Own, Question
+from .events import ActorPaused, ActorResumed
 from .exits import Crashed
 from .incarnation import RUNNING, STARTED, STARTING, UNUSED
+from .passage import admitted, permitted
 from .seat import COUNTS_TELL
 
 BUDGET = 1_000
@@ -210,6 +213,9 @@ class Life(Ending):
 
     async def attend(self) -> bool:
         """Look after everything but messages; False when there is nothing more to serve now."""
+        if self.paused:
+            self.paused = False
+            self.runtime.activity.add(-1)  # whoever woke it has counted it again
         if self.detached:
             return False
         queue, control = self.cell.mailbox.queue, self.control
@@ -223,8 +229,58 @@ class Life(Ending):
         if control:
             # In front of everything, one at a time; in the mailbox only for the instant until it is taken below.
             queue.appendleft(control.popleft()[0])
-        self.attention = bool(control or self.overlapping)
+        elif self.passage is not None and not self.admit():
+            return False
+        self.attention = bool(control or self.overlapping or self.passage is not None)
         return True
+
+    def admit(self) -> bool:
+        """Whether the message in front may be taken: it has a permit of the policies that the class uses, or none is
+        there. If not, the mailbox pauses, and is woken when it may try again.
+        """
+        mailbox, passage = self.cell.mailbox, self.passage
+        assert passage is not None
+        queue = mailbox.queue
+        while queue:
+            envelope = queue[0]
+            if envelope.phase != QUEUED or (envelope.reply is not None and self.expired(envelope, envelope.reply)):
+                queue.popleft()
+                continue
+            if isinstance(envelope, Own) and envelope.sender is None:
+                return True  # the runtime's own, and no handler of the class
+            permit = passage.take(self)
+            if permit is None:
+                self.pause(passage.refused_by())
+                return False
+            if isinstance(envelope, Delivered):
+                envelope.work.permit = permit
+                envelope.handler = permitted(envelope.handler, permit)
+            else:
+                envelope.handler = admitted(envelope.handler, permit)
+            break
+        else:
+            passage.forget(self)
+        if self.paused_at is not None:
+            paused_s, self.paused_at = self.runtime.loop.time() - self.paused_at, None
+            self.cell.tell(ActorResumed, self.cell.kind, paused_s)
+        return True
+
+    def pause(self, guard: str) -> None:
+        """Take no message for now. It sleeps, but is not idle, for it has something to do."""
+        self.paused = self.cell.mailbox.asleep = True
+        self.pauses()
+        if self.paused_at is None:
+            self.paused_at = self.runtime.loop.time()
+            self.cell.tell(ActorPaused, self.cell.kind, guard)
+
+    @property
+    def weight(self) -> int:
+        """For how many one message counts at a gate."""
+        return 1
+
+    def called(self) -> None:
+        """A gate has room."""
+        self.cell.wake()
 
     def must_wait(self, envelope: Envelope) -> bool:
         """Whether a message has to wait for the overlapping handlers:

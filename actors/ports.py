@@ -1,7 +1,6 @@
 """What the upper wings fulfil for this one, as protocols."""
 
 from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from .options import Blueprint
@@ -17,14 +16,6 @@ class Startable(Protocol):
 
     def members(self, above: str = "") -> Iterable[tuple[str, type[Any], Any]]:
         """The paths, classes and mailboxes of all actors that it would start."""
-        ...
-
-
-class Policy(Protocol):
-    """What guards a call: a circuit breaker, a limiter."""
-
-    def admit(self) -> AbstractAsyncContextManager[None]:
-        """Let a call through, or refuse it."""
         ...
 
 

@@ -15,6 +15,7 @@ from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .envelope import Envelope
 from .errors import NameTaken
+from .guards import Guards
 from .recipients import Recipient, check_class
 from .refs import Ref
 from .rolls import Rolls
@@ -66,6 +67,7 @@ class Runtime:
         "deadlines",
         "dispatcher",
         "grace",
+        "guards",
         "loop",
         "plain",
         "office",
@@ -75,8 +77,8 @@ class Runtime:
         "zombies",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, bus: EventBus, grace: float) -> None:
-        self.loop, self.bus, self.grace = loop, bus, grace
+    def __init__(self, loop: asyncio.AbstractEventLoop, bus: EventBus, grace: float, guards: Guards) -> None:
+        self.loop, self.bus, self.grace, self.guards = loop, bus, grace, guards
         self.plain = Variables()
         """An empty context for timers: with their setter's own they would keep the message in hand alive."""
         self.dispatcher = Dispatcher(loop)
@@ -137,4 +139,5 @@ class Runtime:
         """The last actor has ended: no more sending, no timer left."""
         self.running = False
         self.deadlines.close()
+        self.guards.close()
         self.dispatcher.close()

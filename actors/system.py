@@ -17,6 +17,7 @@ from .errors import ActorError, SystemFailed, SystemNotRunning
 from .event_log import EventLog
 from .events import Event
 from .exits import Exit, NoActor, Shutdown
+from .guards import Guards
 from .handlers import HandlerTable
 from .message import DeadLetter, Message
 from .options import Blueprint, seconds
@@ -86,6 +87,8 @@ class ActorSystem:
         """Events of this system; see `upright.actors.events`."""
         if log is not None:
             log.subscribe(self.bus)
+        self.guards = Guards(self._told, allows_chaos=allows_chaos)
+        """What the policies of this system remember: breakers, limits."""
         self._grace = seconds("grace", grace)
         if blocked_after is not None and not blocked_after > 0:
             raise ValueError(f"expected blocked_after to be more than 0 seconds or None, got {blocked_after!r}")
@@ -109,7 +112,8 @@ class ActorSystem:
         loop = asyncio.get_running_loop()
         self._exit, self._over = None, loop.create_future()
         top = f"/{self._tree.blueprint().name}" if self._tree is not None else None
-        self._runtime = runtime = Runtime(loop, self.bus, self._grace)
+        self.guards.now = loop.time
+        self._runtime = runtime = Runtime(loop, self.bus, self._grace, self.guards)
         self._root = root = Cell(runtime, None, Blueprint("root", Root, (top,), shutdown=float("inf")))
         if self._blocked_after is not None and not hasattr(loop, "hold"):  # virtual time does not lag
             self._watchdog = Watchdog(runtime, self._blocked_after)
@@ -300,6 +304,10 @@ class ActorSystem:
         """What waits in an actor's mailbox, the next one first."""
         actor = ref.recipient
         return iter(()) if actor is None else actor.mailbox.peek(most)
+
+    def _told(self, event: Event) -> None:
+        if self.bus.wants(type(event)):
+            self.bus.emit(event)
 
     def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> None:
         """Call a function with each event of these classes; without classes, with every event."""

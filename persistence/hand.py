@@ -10,15 +10,17 @@ import math
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 
 from upright.actors.durable import Delivered, Renew
 from upright.actors.envelope import Envelope
-from upright.actors.errors import ActorError, Detached, Refuse
+from upright.actors.errors import ActorError, Detached, GuardRefused, Refuse
 from upright.actors.exits import Crashed, Failed
 from upright.actors.message import Message, told
+from upright.actors.passage import Permit
 from upright.actors.seat import seat_now
 
 from . import crash_points
@@ -64,6 +66,7 @@ class Front(Protocol):
 
     def settle(self, hand: "Hand", step: Step, error: BaseException | None = None) -> None: ...
     def failed(self, hand: "Hand", error: BaseException, failure: Failure) -> None: ...
+    def put_off(self, hand: "Hand", error: GuardRefused) -> None: ...
     def give_back(self, hand: "Hand") -> None: ...
     def interrupted(self, hand: "Hand") -> None: ...
     def expired(self, hand: "Hand") -> None: ...
@@ -77,7 +80,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     `staged`: what goes into the store with its end; `later`: what actors in memory are sent after that. Most send
     nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand. `until`: when no attempt
     may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there. `laned`: whether others wait
-    in a lane until it has ended.
+    in a lane until it has ended. `permit`: what the policies of its actor gave it.
     """
 
     front: Front
@@ -96,6 +99,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     inside: bool = False
     alone: bool = False
     laned: bool = False
+    permit: Permit | None = None
 
     @property
     def delivery(self) -> InHand:
@@ -104,6 +108,14 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         progress = msgspec.msgpack.decode(record.progress) if record.progress is not None else None
         key = self.front.store.key_of(record.id)
         return InHand(record.id, record.attempt, key, record.stored, progress, record.crashes)
+
+    async def run_permitted(self, instance: Any) -> None:
+        """As `run`, and let go of the permit, whatever came of it."""
+        assert self.permit is not None
+        try:
+            await self.run(instance)
+        finally:
+            self.permit.end(asyncio.CancelledError())
 
     async def run(self, instance: Any) -> None:
         """Run the handler and have its outcome written. Raises `Renew` if it failed."""
@@ -132,6 +144,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             crash_points.at(Point.STARTED)
         kind: type[Any] = instance.__class__
         function = getattr(kind, self.codec.method)
+        if self.permit is not None:
+            function = partial(self.permit.run, function)
         try:
             if limit == math.inf:
                 result = await function(instance, *self.args, **(self.kwargs or {}))
@@ -194,6 +208,9 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         if isinstance(error, Refuse):
             if front.state is not None:
                 front.state.give(self.instance)
+            if isinstance(error, GuardRefused):
+                front.put_off(self, error)
+                return
             step = Step(record, "ack", record.attempt, started=self.started, reply=refused(error))
             if not record.asked:
                 step = msgspec.structs.replace(step, outcome="quarantine", reason="rejected", failure=failure)
@@ -276,7 +293,7 @@ class Handed(Delivered, eq=False):
 
 def run_in_hand(instance: Any, hand: Hand) -> Coroutine[Any, Any, None]:
     """The function of every delivery's handler."""
-    return hand.run(instance)
+    return hand.run(instance) if hand.permit is None else hand.run_permitted(instance)
 
 
 def trace_of(error: BaseException) -> str:

@@ -36,15 +36,23 @@ class Judge:
         self.parking = Parking()
 
     def failed(
-        self, record: Delivery, error: BaseException, failure: Failure, *, holds: bool, now: float, clock: float
+        self,
+        record: Delivery,
+        error: BaseException,
+        failure: Failure,
+        *,
+        holds: bool,
+        now: float,
+        clock: float,
+        parks: bool = True,
     ) -> Judged:
         """The handler raised. `holds`: whether those behind it wait for its retry. `now`: on the store's clock,
-        `clock`: on that of the loop.
+        `clock`: on that of the loop. `parks`: whether it counts among the failures in a row that park the mailbox.
         """
         raised = Failed(error, record.attempt, record.accepted, record.delay)
         verdict = decide(self._policy, raised, now, self._rng)
         parked = None
-        if not isinstance(verdict, Discarded) and not (isinstance(verdict, Quarantined) and verdict.ruled):
+        if parks and not isinstance(verdict, Discarded) and not (isinstance(verdict, Quarantined) and verdict.ruled):
             parked = self.parking.failed(str(record.id), clock, self._rng)
             if parked is not None and str(record.id) in parked.give_back:  # the fault is not its own
                 pause = max(parked.until - clock, 0.0)

@@ -10,11 +10,13 @@ from upright.actors.envelope import Envelope, Question
 from upright.actors.errors import ActorGone
 from upright.actors.events import Event
 from upright.actors.runtime import Runtime
+from upright.supervision.events import BreakerClosed
 
 from .clock import Clock
 from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
+from .guard_records import GuardRecords
 from .journal import Journal, Settled
 from .port import Desk, Engine
 from .quarantine import Quarantine
@@ -57,10 +59,19 @@ class Store:
         self.now = self._engine.now
         self._journal = Journal(self._engine, runtime.loop, self._failed, self.stir)
         self._journal.start()
+        try:
+            await GuardRecords(self, runtime).load()
+        except BaseException:
+            await self.close()
+            raise
+        runtime.bus.subscribe(self._breaker_closed, BreakerClosed)
 
     async def close(self) -> None:
         """Write what is left, and close it."""
         try:
+            if self._runtime is not None:
+                self._runtime.guards.keep = None
+                self._runtime.bus.unsubscribe(self._breaker_closed)
             if self._journal is not None:
                 await self._journal.stop()
             await self._engine.close()
@@ -206,6 +217,17 @@ class Store:
             self._asked[id] = [one for one in waiting if one[0] is not question]
             if not self._asked[id]:
                 del self._asked[id]
+
+    def _breaker_closed(self, event: BreakerClosed) -> None:
+        """What waits in quarantine for that may come back."""
+        if self._runtime is not None:
+            _ = self._runtime.keep(self._redrive(event.breaker), "upright redrive")
+
+    async def _redrive(self, breaker: str) -> None:
+        try:
+            await self.quarantine.closed(breaker)
+        except StoreError as error:
+            self._failed(error)
 
     def _failed(self, error: StoreError) -> None:
         self._tell(StoreFailing("/", str(error)))

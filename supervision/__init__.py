@@ -2,14 +2,18 @@
 
 from .backoff import Backoff
 from .charge import ChildInfo, Counts
-from .circuit_breaker import CircuitBreaker
+from .circuit_breaker import Circuit, CircuitBreaker
 from .dynamic import DynamicSupervisor
 from .errors import (
     AlreadyPresent,
     AlreadyStarted,
+    BulkheadFull,
+    CircuitOpen,
+    IllegalTransition,
     InvalidSpec,
     NotFound,
     NotStarted,
+    RateLimited,
     Restarting,
     Running,
     SupervisionRefused,
@@ -32,12 +36,16 @@ __all__ = [
     "AlreadyPresent",
     "AlreadyStarted",
     "Backoff",
+    "BulkheadFull",
     "ByKey",
     "ChildInfo",
     "ChildSpec",
+    "Circuit",
     "CircuitBreaker",
+    "CircuitOpen",
     "Counts",
     "DynamicSupervisor",
+    "IllegalTransition",
     "Intensity",
     "InvalidSpec",
     "NotFound",
@@ -45,6 +53,7 @@ __all__ = [
     "Partitioned",
     "Plan",
     "Pool",
+    "RateLimited",
     "Restarting",
     "Routing",
     "Running",

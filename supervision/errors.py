@@ -10,13 +10,18 @@ Refuse (upright.actors)
     ├── NotFound         no child of that id
     ├── TooManyChildren  a dynamic supervisor is full
     └── NotStarted       the child's start failed (also a StartFailed)
+GuardRefused (upright.actors)
+├── CircuitOpen          a circuit breaker lets no call through now
+├── RateLimited          a rate limit has no token in the time that the call may wait
+└── BulkheadFull         as many calls run and wait as may
 ActorError (upright.actors)
-└── Unroutable           a message that a pool cannot route; raised at its sender (also a ValueError)
+├── Unroutable           a message that a pool cannot route; raised at its sender (also a ValueError)
+└── IllegalTransition    a circuit breaker cannot go there from where it is
 """
 
 from typing import Any
 
-from upright.actors.errors import ActorError, Refuse, StartFailed
+from upright.actors.errors import ActorError, GuardRefused, Refuse, StartFailed
 from upright.actors.message import Message, told
 from upright.actors.refs import Ref
 
@@ -75,3 +80,19 @@ class Unroutable(ActorError, ValueError):
     def __init__(self, path: str, message: Message, error: BaseException) -> None:
         super().__init__(f"{path} cannot route {message.handler}: {told(error)}")
         self.path, self.message = path, message
+
+
+class CircuitOpen(GuardRefused):
+    """The circuit breaker of the dependency lets no call through now; nothing was called."""
+
+
+class RateLimited(GuardRefused):
+    """The rate limit has no token within the time that the call may wait; nothing was called."""
+
+
+class BulkheadFull(GuardRefused):
+    """As many calls of the dependency run and wait as may; nothing was called."""
+
+
+class IllegalTransition(ActorError):
+    """An operator asked a circuit breaker for a move that makes no sense from where it is; it stays as it was."""

@@ -4,12 +4,28 @@ It stands apart because every kind of chaos has the same: that of messages in th
 """
 
 import logging
+import os
 import random
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
-from ..bus import EventBus
 from ..events import Event
-from ..system import ActorSystem
+
+KILLED_BY = "UPRIGHT_KILLED_BY"
+"""The variable of the environment in which a process names its parent, by its number, that may have it killed."""
+
+
+class Bus(Protocol):
+    """Who hears of strikes: an `EventBus`, say."""
+
+    def wants(self, kind: type[Event]) -> bool: ...
+    def emit(self, event: Event) -> None: ...
+
+
+class Asked(Protocol):
+    """Who may have asked for chaos: an `ActorSystem`, or its guards."""
+
+    @property
+    def allows_chaos(self) -> bool: ...
 
 
 class ChaosStruck(Event, frozen=True):
@@ -40,7 +56,7 @@ class Strikes:
     not on how busy the others are.
     """
 
-    def __init__(self, seed: int, bus: EventBus) -> None:
+    def __init__(self, seed: int, bus: Bus) -> None:
         self.seed = seed
         self.all: list[ChaosStruck] = []
         self._bus = bus
@@ -69,10 +85,19 @@ class Strikes:
         return f"<Strikes {len(self.all)} of seed {self.seed}>"
 
 
-def allowed(system: ActorSystem) -> None:
+def allowed(system: Asked) -> None:
     """Raise `ChaosNotAllowed` unless that system asked for it."""
     if not system.allows_chaos:
         raise ChaosNotAllowed("expected a system that allows chaos: make it with ActorSystem(…, allows_chaos=True)")
+
+
+def mortal() -> None:
+    """Raise `ChaosNotAllowed` unless this process is a child that asked to be killed."""
+    if os.environ.get(KILLED_BY) != str(os.getppid()):
+        raise ChaosNotAllowed(
+            f"expected a child process that asked to be killed: let its parent put {KILLED_BY}={{its own number}} into"
+            " the environment of it"
+        )
 
 
 def odds(name: str, value: object) -> None:

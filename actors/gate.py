@@ -1,0 +1,161 @@
+"""The line in front of a machine: who was refused waits here, and is called in the order of arrival.
+
+A *waiter* is a paused actor, or a call that waits. It keeps its place until it has taken what it was called for, so
+that nobody who comes later passes it. Mailboxes that would claim from a store stand in no line: they are told once
+when there is room, and claim as much as that.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .policies import House, Machine
+
+TICK = 0.001
+"""Seconds before the machine is asked again, at least: its clock may be a little behind what it announced."""
+
+
+class Waiter(Protocol):
+    """Who waits in line. `weight`: for how many it counts."""
+
+    @property
+    def weight(self) -> int: ...
+    def called(self) -> None:
+        """It may try again; it keeps its place until it has, or has left."""
+        ...
+
+
+class Gate:
+    """One policy at work in one system."""
+
+    __slots__ = ("_called", "_house", "_line", "_shut", "_timer", "_wanting", "_was_shut", "label", "machine")
+
+    def __init__(self, machine: Machine, house: House, label: str) -> None:
+        self.machine, self._house, self.label = machine, house, label
+        self._line: dict[Waiter, None] = {}
+        self._called: set[Waiter] = set()
+        self._wanting: dict[Callable[[], None], None] = {}
+        self._shut: dict[Callable[[], None], None] = {}
+        self._was_shut = machine.is_shut
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in line."""
+        return len(self._line)
+
+    def room(self) -> float:
+        """How many newcomers would be let through now."""
+        ahead = sum(waiter.weight for waiter in self._line) if self._line else 0
+        return max(0.0, self.machine.room(self._house.now()) - ahead)
+
+    def take(self, waiter: Waiter) -> Any:
+        """Let it through: the token of its visit; None if it has to wait, and is in line now."""
+        if self._line and waiter not in self._called:
+            self._line[waiter] = None
+            self._arm(self._house.now())
+            return None
+        now = self._house.now()
+        token = self.machine.enter(now, True, waiter.weight)
+        if self._line:
+            self._called.discard(waiter)
+        if token is None:
+            self._line[waiter] = None
+            self._arm(now)
+        else:
+            self._line.pop(waiter, None)
+        return token
+
+    def take_at_once(self, weight: int = 1) -> Any:
+        """Let through who cannot wait, whoever waits: a token, or None."""
+        return self.machine.enter(self._house.now(), False, weight)
+
+    def forget(self, waiter: Waiter) -> None:
+        """It waits no more."""
+        if waiter in self._line:
+            del self._line[waiter]
+            if waiter in self._called:
+                self._called.discard(waiter)
+                self.serve()
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call that once, when there is room that nobody in line needs."""
+        self._wanting[call] = None
+        self._arm(self._house.now())
+
+    def forget_wish(self, call: Callable[[], None]) -> None:
+        """Undo `when_room`."""
+        self._wanting.pop(call, None)
+
+    def when_shut(self, call: Callable[[], None]) -> None:
+        """Call that whenever the machine shuts."""
+        self._shut[call] = None
+
+    def forget_shut(self, call: Callable[[], None]) -> None:
+        """Undo `when_shut`."""
+        self._shut.pop(call, None)
+
+    def leave(self, token: Any, error: BaseException | None, took: float) -> None:
+        """The call behind that token has ended."""
+        self.machine.leave(token, error, took, self._house.now())
+        self.changed()
+
+    def give_back(self, token: Any) -> None:
+        """There was no call behind that token."""
+        self.machine.give_back(token, self._house.now())
+        if self._line or self._wanting:
+            self.serve()
+
+    def changed(self) -> None:
+        """The machine may be in another state now: tell whom that concerns."""
+        was_shut, self._was_shut = self._was_shut, self.machine.is_shut
+        if self._was_shut and not was_shut:
+            for call in tuple(self._shut):
+                call()
+        if self._line or self._wanting:
+            self.serve()
+
+    def serve(self) -> None:
+        """Call as many as there is room for, in order, and then those who want what is left."""
+        now = self._house.now()
+        room = self.machine.room(now)
+        for waiter in tuple(self._line):
+            room -= waiter.weight
+            if room < 0:  # and nobody passes one who needs much, or it would wait for ever
+                break
+            if waiter in self._line and waiter not in self._called:
+                self._called.add(waiter)
+                waiter.called()
+        if room >= 1 and self._wanting:
+            wanting, self._wanting = self._wanting, {}
+            for call in wanting:
+                call()
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        """Look again when the machine says that it may help."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if len(self._line) > len(self._called) or self._wanting:
+            at = self.machine.opens_at(now)
+            if at < float("inf"):
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_at(max(at, now + TICK), self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self.machine.room(self._house.now())  # time alone may have shut it
+        self.changed()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._line.clear()
+        self._called.clear()
+        self._wanting.clear()
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.label} {self.machine!r}, {len(self._line)} waiting>"

@@ -1,0 +1,178 @@
+"""The way of an actor's messages through the policies that its class `uses`: all of them, before the message is taken.
+
+A permit is what one message has of all gates together, or nothing. It comes to its end exactly once, whatever becomes
+of the message, so that no gate waits for one that was lost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from .errors import WrongArguments
+from .gate import Gate, Waiter
+from .handlers import Handler
+from .policies import House, Wrapper
+
+
+class Passage:
+    """What stands between a mailbox and its actor. `budgets`: those of the gates that have a say in retries."""
+
+    __slots__ = ("budgets", "gates", "house", "wrappers")
+
+    def __init__(self, gates: tuple[Gate, ...], wrappers: tuple[Wrapper, ...], house: House) -> None:
+        self.gates, self.wrappers, self.house = gates, wrappers, house
+        self.budgets = tuple(gate for gate in gates if hasattr(gate.machine, "put_off"))
+
+    def room(self) -> float:
+        """How many messages would be let through now."""
+        return min((gate.room() for gate in self.gates), default=float("inf"))
+
+    def take(self, waiter: Waiter) -> "Permit | None":
+        """A permit for the next message; None if it has to wait, and the waiter will be called."""
+        tokens: list[Any] = []
+        for gate in self.gates:
+            token = gate.take(waiter)
+            if token is None:
+                self._give_back(tokens)
+                for other in self.gates:
+                    if other is not gate:  # it may have been called there, and others wait behind it
+                        other.forget(waiter)
+                return None
+            tokens.append(token)
+        return Permit(self, tokens)
+
+    def _give_back(self, tokens: list[Any]) -> None:
+        for gate, token in reversed(tuple(zip(self.gates, tokens, strict=False))):
+            gate.give_back(token)
+
+    def forget(self, waiter: Waiter) -> None:
+        """It waits no more."""
+        for gate in self.gates:
+            gate.forget(waiter)
+
+    def refused_by(self) -> str:
+        """The gate that lets nobody through now; empty if none."""
+        return next((gate.label for gate in self.gates if gate.room() < 1), "")
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call that once, when there may be room."""
+        for gate in self.gates:
+            if gate.room() < 1:
+                gate.when_room(call)
+                return
+        call()
+
+    def watch(self, shut: Callable[[], None]) -> None:
+        """Call that whenever a gate shuts."""
+        for gate in self.gates:
+            gate.when_shut(shut)
+
+    def unwatch(self, shut: Callable[[], None], room: Callable[[], None]) -> None:
+        """Call neither."""
+        for gate in self.gates:
+            gate.forget_shut(shut)
+            gate.forget_wish(room)
+
+
+class Permit:
+    """What one message has of the gates."""
+
+    __slots__ = ("_began", "_joined", "_tokens", "is_over", "passage")
+
+    def __init__(self, passage: Passage, tokens: list[Any]) -> None:
+        self.passage, self._tokens = passage, tokens
+        self._began: float | None = None
+        self._joined: dict[Gate, tuple[BaseException | None, float]] | None = None
+        self.is_over = False
+
+    async def run(self, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        """Run the handler, and tell the gates of its outcome."""
+        call: Callable[[], Awaitable[Any]] = partial(function, *args, **kwargs)
+        for wrapper in reversed(self.passage.wrappers):
+            call = partial(wrapper.around, call)
+        self._began = self.passage.house.now()
+        try:
+            result = await call()
+        except BaseException as error:
+            self.end(error)
+            raise
+        self.end(None)
+        return result
+
+    def end(self, error: BaseException | None) -> None:
+        """It is over: the handler has ended, with that error, or it never began."""
+        if self.is_over:
+            return
+        self.is_over = True
+        if self._began is None:
+            self.passage._give_back(self._tokens)
+            return
+        took = self.passage.house.now() - self._began
+        for gate, token in reversed(tuple(zip(self.passage.gates, self._tokens, strict=True))):
+            mine = (error, took) if self._joined is None else self._joined.get(gate, (error, took))
+            gate.leave(token, *mine)
+
+    def holds(self, gate: Gate) -> bool:
+        """Whether a call within the handler is let through by that gate already."""
+        return not self.is_over and self._began is not None and gate in self.passage.gates
+
+    def joined(self, gate: Gate, error: BaseException | None, took: float) -> None:
+        """A call within the handler has ended; of several the worst counts, and then the longest."""
+        if self.is_over:
+            return
+        if self._joined is None:
+            self._joined = {}
+        before = self._joined.get(gate, (None, 0.0))
+        if (_weight(error), took) >= (_weight(before[0]), before[1]):
+            self._joined[gate] = error, took
+
+
+class Admitted(Handler, frozen=True, eq=False, kw_only=True):
+    """The handler of a message that has a permit. `inner`: the handler that it had."""
+
+    permit: Permit
+    inner: Handler
+
+
+def admitted(handler: Handler, permit: Permit) -> Admitted:
+    """That handler, for one message with that permit."""
+    if isinstance(handler, Admitted):
+        handler = handler.inner
+    function = handler.function
+
+    async def run(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        async def call() -> Any:
+            try:
+                return await function(instance, *args, **kwargs)
+            except TypeError as error:
+                if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                    raise WrongArguments(str(error)).with_traceback(error.__traceback__) from None
+                raise
+
+        return await permit.run(call)
+
+    return Admitted(
+        handler.name, run, handler.limit, handler.routed, handler.portable, permit=permit, inner=handler
+    )  # fmt: skip
+
+
+def permitted(handler: Handler, permit: Permit) -> Admitted:
+    """That handler, which looks after the permit itself."""
+    if isinstance(handler, Admitted):
+        handler = handler.inner
+    return Admitted(
+        handler.name, handler.function, handler.limit, handler.routed, handler.portable, permit=permit, inner=handler
+    )  # fmt: skip
+
+
+def unpermitted(handler: Handler) -> Handler:
+    """The handler as it was, with its permit given back if there was no call."""
+    if isinstance(handler, Admitted):
+        handler.permit.end(asyncio.CancelledError())
+        return handler.inner
+    return handler
+
+
+def _weight(error: BaseException | None) -> int:
+    return 0 if error is None else 2 if isinstance(error, Exception) else 1

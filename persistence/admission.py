@@ -1,0 +1,105 @@
+"""What a durable mailbox asks the policies of its actor before it claims: as many as are let through are claimed.
+
+So a refusal costs no write and no attempt. What was claimed, and is not begun when a circuit opens, goes back: its wait
+may be long, and another process may do better.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from upright.actors.passage import Passage
+from upright.supervision.retry import Retry
+
+from .records import Delivery, Step
+
+SOON = 0.1
+"""Seconds for which a message is put off, at least: a policy may say that it has room at once, and be asked by many."""
+REMEMBERED = 1_000
+PARDONS = 20
+"""How many attempts of one message that failed through a circuit that was not closed are given back."""
+TURNS = 4
+"""For so many openings, at most, others are tried before one that has failed often."""
+SPREAD = 0.2
+"""By up to this share of its wait it comes later, so that not all come back in one wave."""
+
+
+class Claimed(Protocol):
+    """A delivery in hand."""
+
+    @property
+    def started(self) -> float: ...
+
+
+class Admission:
+    """The policies of one durable mailbox. `stir`: called when there may be something to claim again, and `let_go` when
+    a circuit has opened.
+    """
+
+    def __init__(self, passage: Passage, stir: Callable[[], object], let_go: Callable[[], object]) -> None:
+        self._passage = passage
+        self._pardoned: dict[int, int] = {}  # how often; who was longest not, stands first
+        self._stir: Callable[[], None] = lambda: (stir(), None)[1]
+        self._let_go: Callable[[], None] = lambda: (let_go(), None)[1]
+
+    def open(self) -> None:
+        """Its actor is there."""
+        self._passage.watch(self._let_go)
+
+    def close(self) -> None:
+        """Its actor has ended."""
+        self._passage.unwatch(self._let_go, self._stir)
+
+    def most(self, free: int, hands: Iterable[Claimed]) -> int:
+        """How many of so many may be claimed now, beside those in hand; if none, `stir` comes when that may change."""
+        room = self._passage.room()
+        if room == float("inf") or free <= 0:
+            return free
+        if room < 1:
+            self._passage.when_room(self._stir)
+            return 0
+        # If all that is let through is claimed already, the next look comes when one of these has ended.
+        return max(0, min(free, int(room) - sum(not hand.started for hand in hands)))
+
+    @property
+    def is_well(self) -> bool:
+        """Whether no circuit is open or tries anew: if one does, a failure is rather the dependency's."""
+        return all(gate.machine.setback() == 0 for gate in self._passage.gates)
+
+    def retry(self, step: Step, policy: Retry, now: float) -> Step:
+        """A retry, put off until the budgets have room for it; never beyond the last moment at which it may begin.
+
+        Where it has failed through a circuit that is not closed, or is not any more, the attempt is given back: others
+        would have failed as well. Not for ever, for it may be the message after all, and stand in front of all others.
+        Where the order allows it, others are the next to be tried.
+        """
+        clock, record = self._passage.house.now(), step.delivery
+        at, used = step.at, step.attempt
+        for gate in self._passage.gates:
+            setback = gate.machine.setback()
+            if setback:
+                before = self._pardoned.pop(record.id, 0)
+                self._pardoned[record.id] = before + 1
+                if not step.holds:
+                    at = max(at, now + setback * min(1 + before, TURNS) + step.delay)
+                if before < PARDONS:
+                    used = record.attempt - 1
+        for gate in self._passage.budgets:
+            machine: Any = gate.machine
+            at = max(at, now + machine.put_off(clock))
+        while len(self._pardoned) > REMEMBERED:
+            del self._pardoned[next(iter(self._pardoned))]
+        at = max(step.at, min(at, policy.last_start(record.accepted)))
+        return msgspec.structs.replace(step, at=at, attempt=used)
+
+
+def put_off(record: Delivery, started: float, seconds: float, share: float, holds: bool, now: float, why: str) -> Step:
+    """A guard around a call has refused it: again when there may be room, and this attempt is not used. `share`: from 0
+    to 1, by dice.
+    """
+    wait = max(seconds, SOON) * (1 + SPREAD * share)
+    return Step(
+        record, "retry", record.attempt - 1, at=now + wait, delay=record.delay or wait, holds=holds, started=started,
+        reason=why,
+    )  # fmt: skip

@@ -1,0 +1,225 @@
+"""What goes back from a durable mailbox to the store: how each delivery ended, and what waits because of that.
+
+It stands apart from `Front`, which takes what comes from the store; both are one object.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from upright.actors.envelope import Envelope
+from upright.actors.errors import ActorError, GuardRefused
+from upright.actors.events import Event
+from upright.actors.exits import Failed
+from upright.actors.message import DeadLetter, Message, told
+from upright.supervision.parking import Parked
+
+from .admission import Admission, put_off
+from .door import Door
+from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining
+from .hand import Hand, Handed
+from .judge import Judge, no_answer, storable
+from .lanes import Lanes
+from .records import Delivery, Failure, Step, Verdict
+
+
+class Outcomes(Door):
+    """The deliveries in hand in the mailbox of `owner`, and how they end."""
+
+    def __init__(self, store: Any, spec: Any, owner: Any, actor: type[Any], mailbox: Any) -> None:
+        super().__init__(store, spec, actor, owner.runtime, owner.path)
+        self.owner, self.mailbox = owner, mailbox
+        self.now: Callable[[], float] = store.now
+        self.routed = False
+        self._attached = False
+        self._window: int = spec.window
+        self._hands: dict[int, Hand] = {}  # by token: of one message there may be two, when the first claim was lost
+        self._lanes = Lanes(self.order)
+        self._holding: set[str | None] = set()
+        self._judge = Judge(spec.retry)
+        self._parking = self._judge.parking
+        self.admission: Admission | None = None
+        if actor.uses:
+            self.admission = Admission(
+                self.runtime.guards.passage(actor.uses),
+                stir=lambda: store.stir(self.address),
+                let_go=lambda: self._let_go_of_those_behind(None),
+            )
+
+    @property
+    def window(self) -> int:
+        """How many may be claimed at a time: in a pool, enough for each worker to have a next one."""
+        return self._window if not self.routed else min(self._window, 2 * self.mailbox.size)
+
+    def _put_aside(self, delivery: Delivery, reason: str, failure: Failure | None) -> None:
+        reply = no_answer(delivery, reason, None)
+        step = Step(delivery, "quarantine", delivery.attempt - 1, reason=reason, failure=failure, reply=reply)
+        self._tell(Quarantining(self.path, self.address, delivery.id, reason))
+        self.store.settle(step, functools.partial(self._told, step))
+
+    def _told(self, step: Step, verdict: Verdict) -> None:
+        """Whoever asked hears that there will be no answer."""
+        if verdict == "ok":
+            record = step.delivery
+            self._bury(step, Message(record.handler, (record.body,), asked=record.asked), None)
+            if step.reply is not None:
+                self.store.replied(record.id, step.reply)
+
+    def _bury(self, step: Step, message: Message, error: BaseException | None) -> None:
+        """Let the dead-letter actor hear of a message that is in quarantine now."""
+        record = step.delivery
+        letter = DeadLetter(self.path, message, step.reason, error, record.sender or None, self.now(), record.id)
+        self.runtime.office.send(letter)
+
+    def expired(self, hand: Hand) -> None:
+        """Its time was up before its turn came."""
+        self._out(hand.record)
+        self._parking.released(str(hand.record.id))
+        self._put_aside(hand.record, "expired" if hand.record.expires < self.now() else "deadline", None)
+
+    def give_back(self, hand: Hand) -> None:
+        """Nobody will handle it here: the store hands it out again."""
+        if hand.record.token in self._hands:
+            self._out(hand.record)
+            self._parking.released(str(hand.record.id))
+            if not hand.started:
+                self._give_back(hand.record)
+            else:
+                self.interrupted(hand)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        self.store.settle(Step(delivery, "release", delivery.attempt - 1), _unheard)
+
+    def settle(self, hand: Hand, step: Step, error: BaseException | None = None) -> None:
+        """Have the outcome of a delivery written; `error`: what led to it."""
+        hands = self._hands
+        if hand.laned:
+            self._out(hand.record)
+        else:
+            hands.pop(hand.record.token, None)
+        self.runtime.activity.count += 1
+        self.store.settle(step, functools.partial(self._settled, hand, step, error))
+        if len(hands) * 2 <= self._window and self._attached and len(hands) * 2 <= self.window:
+            self.store.has_room(self.address)
+
+    def _settled(self, hand: Hand, step: Step, error: BaseException | None, verdict: Verdict) -> None:
+        hand.settled(verdict)
+        if verdict == "ok" and step.outcome == "ack" and self._parking.is_spotless:  # as nearly all do
+            if step.reply is not None:
+                self.store.replied(hand.record.id, step.reply)
+            self.runtime.activity.add(-1)
+            return
+        if step.holds:
+            self._holding.discard(self._lanes.lane_of(hand.record))
+        if step.outcome != "ack":
+            self._parking.released(str(hand.record.id))
+            if self._parking.is_parked:  # another one may be the probe
+                self.store.stir(self.address)
+        elif self._parking.is_spotless:
+            pass
+        elif self._parking.succeeded(str(hand.record.id), self.runtime.loop.time()) is not None:
+            self._tell(MailboxOpened(self.path, self.address))
+            self.store.stir(self.address)
+        if verdict == "ok":
+            if step.outcome == "quarantine":
+                self._bury(step, hand.message(), error)
+            if step.reply is not None:
+                self.store.replied(hand.record.id, step.reply)
+        else:
+            self._tell(DeliveryLost(self.path, self.address, hand.record.id, hand.record.attempt, verdict))
+            if verdict == "conflict":
+                self._give_back(hand.record)
+            if hand.host is not None and not hand.host.detached:
+                hand.host.leave(Failed(RuntimeError(f"the outcome of message {hand.record.id} was refused: {verdict}")))
+        self.runtime.activity.add(-1)
+
+    def failed(self, hand: Hand, error: BaseException, failure: Failure) -> None:
+        """The handler raised: decide what becomes of the message."""
+        record, now, clock = hand.record, self.now(), self.runtime.loop.time()
+        lane = self._lanes.lane_of(record)
+        parks = self.admission is None or self.admission.is_well  # else a circuit knows better what all wait for
+        step, parked = self._judge.failed(
+            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks
+        )  # fmt: skip
+        if parked is not None:
+            self._park(parked, record, now, max(parked.until - clock, 0.0))
+        elif self.admission is not None and step.outcome == "retry":
+            step = self.admission.retry(step, self.spec.retry, now)
+        self._tell(DeliveryFailed(self.path, self.address, record.id, record.attempt, failure.error))
+        if step.outcome == "quarantine":
+            self._tell(Quarantining(self.path, self.address, record.id, step.reason))
+        if step.holds:
+            self._hold(lane)
+        self.settle(hand, step, error)
+
+    def put_off(self, hand: Hand, error: GuardRefused) -> None:
+        """A guard around a call has refused it: it runs again when there may be room."""
+        record, share = hand.record, self.runtime.guards.rng.random()
+        lane = self._lanes.lane_of(record)
+        step = put_off(record, hand.started, error.retry_after, share, lane is not None, self.now(), error.guard)
+        self._hold(lane)
+        self.settle(hand, step)
+
+    def _hold(self, lane: str | None) -> None:
+        """Let those behind wait for one that is not done."""
+        if lane is not None:
+            self._holding.add(lane)
+            self._let_go_of_those_behind(lane)
+
+    def _park(self, parked: Parked, record: Delivery, now: float, pause: float) -> None:
+        """So many have failed that the fault is not theirs: all of them wait."""
+        if parked.begins:
+            self._tell(MailboxParked(self.path, self.address, pause))
+            self._let_go_of_those_behind(None)
+        self.store.pardon([int(id) for id in parked.give_back if int(id) != record.id])
+        self.store.stir_at(self.address, now + pause)
+
+    def _let_go_of_those_behind(self, lane: str | None) -> None:
+        """They go back to the store, which hands them out in their turn. None: whatever was not begun."""
+
+        def chosen(one: Envelope) -> bool:
+            return isinstance(one, Handed) and lane in (None, self._lanes.lane_of(one.work.record))
+
+        places: Any = (self.mailbox, *self.mailbox.workers) if self.routed else (self.mailbox,)
+        behind = self._lanes.clear(lane)
+        waiting: list[Handed] = [one for place in places for one in place.take_out(chosen)]
+        for envelope in waiting:
+            self._out(envelope.work.record)
+            self._parking.released(str(envelope.work.record.id))
+            self._give_back(envelope.work.record)
+        for envelope in behind:
+            self._hands.pop(envelope.work.record.token, None)
+            self._give_back(envelope.work.record)
+
+    def interrupted(self, hand: Hand) -> None:
+        """Our own shutdown cut the handler off."""
+        step = self._judge.interrupted(hand.record, hand.started, self.now())
+        if step.outcome == "quarantine":
+            self._tell(Quarantining(self.path, self.address, hand.record.id, step.reason))
+        self.settle(hand, step)
+
+    def _tell(self, event: Event) -> None:
+        if self.runtime.bus.wants(type(event)):
+            self.runtime.bus.emit(event)
+
+    def _out(self, delivery: Delivery) -> None:
+        """It is not in hand here any more: the next one of its lane may go on."""
+        hand = self._hands.pop(delivery.token, None)
+        if hand is not None and hand.laned:
+            follower = self._lanes.leave(delivery)
+            if follower is not None:
+                self._pass_in(follower)
+
+    def _pass_in(self, envelope: Handed) -> None:
+        record = envelope.work.record
+        try:
+            if not self.mailbox.put_nowait(envelope):
+                self.mailbox.line_up(envelope, None)  # in a pool, until a worker has room
+        except ActorError as error:  # by its key, say, nobody can be found
+            now = self.now()
+            self._out(record)
+            self._put_aside(record, "unroutable", Failure(record.attempt - 1, now, now, storable(told(error))))
+
+
+def _unheard(_: Verdict) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,120 @@
+"""What became of the last calls of a dependency: counted, without a clock and without a loop.
+
+Two windows answer alike. A window over time forgets by the bucket, so that its sums cost nothing to keep; a window over
+calls forgets one call for each new one.
+"""
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+BUCKETS = 10
+
+
+class Tally(NamedTuple):
+    """How many `calls` there were, and how many of them were `failed` and `slow`; one may be both."""
+
+    calls: int = 0
+    failed: int = 0
+    slow: int = 0
+
+
+class Window(Protocol):
+    """The last calls."""
+
+    def record(self, failed: bool, slow: bool, now: float) -> None:
+        """Another call has ended."""
+        ...
+
+    def tally(self, now: float) -> Tally:
+        """What became of those that still count."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        ...
+
+
+class TimeWindow:
+    """The calls of the last `seconds`, in ten buckets: the oldest tenth is forgotten at a time.
+
+    A clock that goes back changes nothing: what comes then counts as of the newest time known.
+
+    >>> window = TimeWindow(60.0)
+    >>> window.record(True, False, 0.0), window.record(False, True, 30.0)
+    (None, None)
+    >>> window.tally(59.0), window.tally(61.0), window.tally(200.0)
+    (Tally(calls=2, failed=1, slow=1), Tally(calls=1, failed=0, slow=1), Tally(calls=0, failed=0, slow=0))
+    """
+
+    __slots__ = ("_buckets", "_calls", "_failed", "_slow", "_span", "_tick")
+
+    def __init__(self, seconds: float) -> None:
+        self._span = seconds / BUCKETS
+        self._tick = 0
+        self.clear()
+
+    def clear(self) -> None:
+        self._buckets = [[0, 0, 0] for _ in range(BUCKETS)]
+        self._calls = self._failed = self._slow = 0
+
+    def _turn(self, now: float) -> None:
+        tick = int(now // self._span)
+        if tick - self._tick >= BUCKETS:
+            self.clear()
+            self._tick = tick
+        while self._tick < tick:
+            self._tick += 1
+            oldest = self._buckets[self._tick % BUCKETS]
+            self._calls, self._failed, self._slow = (
+                self._calls - oldest[0], self._failed - oldest[1], self._slow - oldest[2]
+            )  # fmt: skip
+            oldest[:] = 0, 0, 0
+
+    def record(self, failed: bool, slow: bool, now: float) -> None:
+        self._turn(now)
+        bucket = self._buckets[self._tick % BUCKETS]
+        bucket[0] += 1
+        self._calls += 1
+        if failed:
+            bucket[1] += 1
+            self._failed += 1
+        if slow:
+            bucket[2] += 1
+            self._slow += 1
+
+    def tally(self, now: float) -> Tally:
+        self._turn(now)
+        return Tally(self._calls, self._failed, self._slow)
+
+
+class CountWindow:
+    """The last `size` calls.
+
+    >>> window = CountWindow(2)
+    >>> [window.record(failed, False, 0.0) for failed in (True, True, False)]
+    [None, None, None]
+    >>> window.tally(0.0)
+    Tally(calls=2, failed=1, slow=0)
+    """
+
+    __slots__ = ("_failed", "_last", "_size", "_slow")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.clear()
+
+    def clear(self) -> None:
+        self._last: deque[tuple[bool, bool]] = deque()
+        self._failed = self._slow = 0
+
+    def record(self, failed: bool, slow: bool, now: float) -> None:
+        self._last.append((failed, slow))
+        self._failed += failed
+        self._slow += slow
+        if len(self._last) > self._size:
+            failed, slow = self._last.popleft()
+            self._failed -= failed
+            self._slow -= slow
+
+    def tally(self, now: float) -> Tally:
+        return Tally(len(self._last), self._failed, self._slow)
