@@ -5,6 +5,7 @@ where it was put. Where several processes share a store each has circuits of its
 """
 
 import contextlib
+import functools
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ class GuardRecords:
         self._writing = True
         body = msgspec.msgpack.encode(self._known | changed)
         step = Step(NOBODYS, "save", state=StateWrite(ADDRESS, self._version, body))
-        self._store.settle(step, lambda verdict: self._written(changed, verdict))
+        self._store.settle(step, functools.partial(self._written, changed))
 
     def _written(self, changed: Records, verdict: Verdict) -> None:
         self._writing = False

@@ -1,7 +1,7 @@
 """The policy of a circuit breaker, and its circuit as an operator sees it. How it works stands in the next room."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -61,9 +61,9 @@ class CircuitBreaker(msgspec.Struct, frozen=True):
     CircuitOpen
     """
 
-    key: ClassVar[str] = ""
-    weight: ClassVar[int] = 1
-    rank: ClassVar[int] = BREAKER
+    key = ""
+    weight = 1
+    rank = BREAKER
 
     name: str
     failure_rate: float = 0.5
