@@ -5,13 +5,14 @@ import posixpath
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from .block import Block
 from .bus import EventBus
 from .durable import Delivered, Work, WorkSeat
 from .envelope import IN_HAND, MOVED, Envelope, deadline_of
 from .errors import NotInHand, StashFull
 from .exits import Exit, Normal, Shutdown
 from .forwarding import pass_on
-from .guards import Block, Guards
+from .guards import Guards
 from .handlers import Handler, HandlerTable
 from .options import Blueprint, seconds
 from .policies import Policy

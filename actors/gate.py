@@ -7,6 +7,8 @@ when there is room, and claim as much as that.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
+from itertools import islice
 from typing import Any, Protocol
 
 from .policies import House, Machine
@@ -28,10 +30,23 @@ class Waiter(Protocol):
 class Gate:
     """One policy at work in one system."""
 
-    __slots__ = ("_called", "_house", "_line", "_shut", "_timer", "_wanting", "_was_shut", "label", "machine")
+    __slots__ = (
+        "_called",
+        "house",
+        "_line",
+        "_shut",
+        "_timer",
+        "_wanting",
+        "_was_shut",
+        "is_pinned",
+        "label",
+        "machine",
+    )
 
     def __init__(self, machine: Machine, house: House, label: str) -> None:
-        self.machine, self._house, self.label = machine, house, label
+        self.machine, self.house, self.label = machine, house, label
+        self.is_pinned = False
+        """Whether an actor has it: it must not be forgotten, or there would be two of its name."""
         self._line: dict[Waiter, None] = {}
         self._called: set[Waiter] = set()
         self._wanting: dict[Callable[[], None], None] = {}
@@ -47,15 +62,15 @@ class Gate:
     def room(self) -> float:
         """How many newcomers would be let through now."""
         ahead = sum(waiter.weight for waiter in self._line) if self._line else 0
-        return max(0.0, self.machine.room(self._house.now()) - ahead)
+        return max(0.0, self.machine.room(self.house.now()) - ahead)
 
     def take(self, waiter: Waiter) -> Any:
         """Let it through: the token of its visit; None if it has to wait, and is in line now."""
         if self._line and waiter not in self._called:
             self._line[waiter] = None
-            self._arm(self._house.now())
+            self._arm(self.house.now())
             return None
-        now = self._house.now()
+        now = self.house.now()
         token = self.machine.enter(now, True, waiter.weight)
         if self._line:
             self._called.discard(waiter)
@@ -64,24 +79,26 @@ class Gate:
             self._arm(now)
         else:
             self._line.pop(waiter, None)
+            if len(self._line) > len(self._called):  # there may be room for the next one too, who came while this one was called
+                self.serve()
         return token
 
     def take_at_once(self, weight: int = 1) -> Any:
         """Let through who cannot wait, whoever waits: a token, or None."""
-        return self.machine.enter(self._house.now(), False, weight)
+        return self.machine.enter(self.house.now(), False, weight)
 
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
         if waiter in self._line:
             del self._line[waiter]
-            if waiter in self._called:
-                self._called.discard(waiter)
+            self._called.discard(waiter)
+            if self._line or self._wanting:  # behind one who needed much there may be some who need little
                 self.serve()
 
     def when_room(self, call: Callable[[], None]) -> None:
         """Call that once, when there is room that nobody in line needs."""
         self._wanting[call] = None
-        self._arm(self._house.now())
+        self._arm(self.house.now())
 
     def forget_wish(self, call: Callable[[], None]) -> None:
         """Undo `when_room`."""
@@ -89,20 +106,23 @@ class Gate:
 
     def when_shut(self, call: Callable[[], None]) -> None:
         """Call that whenever the machine shuts."""
+        if not self._shut:
+            self._was_shut = self.machine.is_shut
         self._shut[call] = None
 
     def forget_shut(self, call: Callable[[], None]) -> None:
         """Undo `when_shut`."""
         self._shut.pop(call, None)
 
-    def leave(self, token: Any, error: BaseException | None, took: float) -> None:
+    def leave(self, token: Any, error: BaseException | None, took: float, now: float) -> None:
         """The call behind that token has ended."""
-        self.machine.leave(token, error, took, self._house.now())
-        self.changed()
+        self.machine.leave(token, error, took, now)
+        if self._line or self._wanting or self._shut:
+            self.changed()
 
     def give_back(self, token: Any) -> None:
         """There was no call behind that token."""
-        self.machine.give_back(token, self._house.now())
+        self.machine.give_back(token, self.house.now())
         if self._line or self._wanting:
             self.serve()
 
@@ -117,9 +137,10 @@ class Gate:
 
     def serve(self) -> None:
         """Call as many as there is room for, in order, and then those who want what is left."""
-        now = self._house.now()
+        now = self.house.now()
         room = self.machine.room(now)
-        for waiter in tuple(self._line):
+        most = len(self._line) if room >= len(self._line) else int(room) + 1  # each counts for one or more
+        for waiter in tuple(islice(self._line, most)):
             room -= waiter.weight
             if room < 0:  # and nobody passes one who needs much, or it would wait for ever
                 break
@@ -141,11 +162,12 @@ class Gate:
             at = self.machine.opens_at(now)
             if at < float("inf"):
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_at(max(at, now + TICK), self._look_again)
+                # An empty context: what time alone does belongs to no message that is in hand now.
+                self._timer = loop.call_at(max(at, now + TICK), self._look_again, context=Context())
 
     def _look_again(self) -> None:
         self._timer = None
-        self.machine.room(self._house.now())  # time alone may have shut it
+        self.machine.room(self.house.now())  # time alone may have shut it
         self.changed()
 
     def close(self) -> None:

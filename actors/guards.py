@@ -4,20 +4,18 @@ A system has one, `system.guards`; in plain asyncio code make one for all that i
 all of a process: two systems would meet in it.
 """
 
-import asyncio
 import random
 import time
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from functools import partial
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from .block import Block, Nest, Visit
 from .events import Event
 from .gate import Gate
-from .passage import Admitted, Passage, Permit
+from .passage import Passage
 from .policies import Machine, Policy, Wrapper
-from .seat import TURN
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +53,7 @@ class Guards:
         """Where to keep what is remembered, over restarts of the program."""
         self.records: dict[str, bytes] = {}
         self._gates: dict[tuple[type[Any], str, str], tuple[Policy, Gate | Wrapper]] = {}
+        self._by_id: dict[int, tuple[Policy, Gate]] = {}
         self._swept = KEPT
 
     def tell(self, event: Event) -> None:
@@ -74,6 +73,9 @@ class Guards:
 
     def of(self, policy: Policy) -> Gate | Wrapper:
         """The policy at work. Raises `ValueError` if its name is that of another one here."""
+        held = self._by_id.get(id(policy))
+        if held is not None:
+            return held[1]
         known = self._gates.get((policy.__class__, policy.name, policy.key))
         if known is None:
             return self._open(policy)
@@ -90,6 +92,8 @@ class Guards:
         label = f"{policy.name}[{policy.key}]" if policy.key else policy.name
         made = Gate(opened, self, label) if isinstance(opened, Machine) else opened
         self._gates[policy.__class__, policy.name, policy.key] = policy, made
+        if isinstance(made, Gate) and policy.weight == 1 and not policy.key:
+            self._by_id[id(policy)] = policy, made  # held, so that the id is that of no other
         if len(self._gates) > self._swept:
             self._sweep()
         return made
@@ -98,7 +102,13 @@ class Guards:
         """Forget the gates of single keys that nobody uses: they would do the same when they are made again."""
         now = self.now()
         for place, (policy, gate) in tuple(self._gates.items()):
-            if policy.key and isinstance(gate, Gate) and not gate.waiting and gate.machine.is_idle(now):
+            if (
+                policy.key
+                and isinstance(gate, Gate)
+                and not gate.is_pinned
+                and not gate.waiting
+                and gate.machine.is_idle(now)
+            ):
                 del self._gates[place]
         self._swept = max(KEPT, 2 * len(self._gates))
 
@@ -119,14 +129,20 @@ class Guards:
         gates = tuple(one for one in found if isinstance(one, Gate))
         return Passage(gates, tuple(one for one in found if not isinstance(one, Gate)), self)
 
-    def guard(self, *policies: Policy) -> "Block":
+    def guard(self, *policies: Policy) -> Block:
         """Guard a block of code: `async with guards.guard(SMTP): …`; of several policies, each in its place.
 
         Raises `GuardRefused` when one of them does not let it through in time; then nothing of it ran.
         """
         if len(policies) == 1:
-            return Block(self, ((self.of(policies[0]), policies[0].weight),))
-        return Block(self, tuple((self.of(policy), policy.weight) for policy in in_order(policies)))
+            policy = policies[0]
+            known = self._by_id.get(id(policy))
+            if known is not None:
+                return Visit(known[1], 1)
+            found = self.of(policy)
+            return Visit(found, policy.weight) if isinstance(found, Gate) else Nest((found.block(),))
+        found_all = [(self.of(policy), policy.weight) for policy in in_order(policies)]
+        return Nest([Visit(one, weight) if isinstance(one, Gate) else one.block() for one, weight in found_all])
 
     async def call(
         self, by: Policy | tuple[Policy, ...], function: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
@@ -135,13 +151,19 @@ class Guards:
         policies = by if isinstance(by, tuple) else (by,)
         call: Callable[[], Awaitable[R]] = partial(function, *args, **kwargs)
         for policy in reversed(in_order(policies)):
-            found = self.of(policy)
-            through = partial(self._through, found, policy.weight) if isinstance(found, Gate) else found.around
-            call = partial(through, call)
+            call = self._guarded(self.of(policy), policy.weight, call)
         return await call()
 
+    def _guarded(
+        self, by: Gate | Wrapper, weight: int, call: Callable[[], Awaitable[R]]
+    ) -> Callable[[], Awaitable[R]]:  # fmt: skip
+        if isinstance(by, Gate):
+            return partial(self._through, by, weight, call)
+        around: Callable[[Callable[[], Awaitable[R]]], Awaitable[R]] = by.around
+        return partial(around, call)
+
     async def _through(self, gate: Gate, weight: int, call: Callable[[], Awaitable[R]]) -> R:
-        async with Block(self, ((gate, weight),)):
+        async with Visit(gate, weight):
             return await call()
 
     def close(self) -> None:
@@ -150,121 +172,7 @@ class Guards:
             if isinstance(gate, Gate):
                 gate.close()
         self._gates.clear()
-
-
-class Block:
-    """A guarded block, as `async with` gives it. `degraded`: a fallback has taken the place of its outcome, `error`."""
-
-    __slots__ = ("_guards", "_inside", "_layers", "degraded", "error")
-
-    def __init__(self, guards: Guards, layers: tuple[tuple[Gate | Wrapper, int], ...]) -> None:
-        self._guards, self._layers = guards, layers
-        self._inside: list[tuple[Gate, Any, Permit | None, float] | AbstractAsyncContextManager[Any]] = []
-        self.degraded = False
-        self.error: BaseException | None = None
-
-    async def __aenter__(self) -> Self:
-        guards = self._guards
-        try:
-            for layer, weight in self._layers:
-                if isinstance(layer, Gate):
-                    permit = permit_now()
-                    if permit is not None and permit.holds(layer):
-                        self._inside.append((layer, None, permit, guards.now()))
-                        continue
-                    waits = layer.machine.longest_wait > 0
-                    token = await wait_for(layer, weight) if waits else layer.take_at_once(weight)
-                    if token is None:
-                        raise layer.machine.refusal(guards.now())
-                    self._inside.append((layer, token, None, guards.now()))
-                else:
-                    block = layer.block()
-                    await block.__aenter__()
-                    self._inside.append(block)
-        except BaseException:
-            await self._back_out()
-            raise
-        return self
-
-    async def _back_out(self) -> None:
-        """A later one has refused: what the earlier ones gave goes back."""
-        while self._inside:
-            match self._inside.pop():
-                case (gate, token, None, _):
-                    gate.give_back(token)
-                case (_, _, _, _):
-                    pass
-                case block:
-                    await block.__aexit__(None, None, None)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:  # not `bool`: checkers would ask for a return behind each block, though few are ever swallowed
-        now, outcome = self._guards.now, error
-        while self._inside:
-            match self._inside.pop():
-                case (gate, token, None, began):
-                    gate.leave(token, outcome, now() - began)
-                case (gate, _, Permit() as permit, began):
-                    permit.joined(gate, outcome, now() - began)
-                case block:
-                    try:
-                        if await block.__aexit__(type(outcome) if outcome else None, outcome, trace) and outcome:
-                            self.degraded, self.error, outcome = True, outcome, None
-                    except BaseException as other:
-                        outcome = other
-        if outcome is not None and outcome is not error:
-            raise outcome
-        return error is not None and outcome is None
-
-
-class _Call:
-    """A call that waits in line."""
-
-    __slots__ = ("turn", "weight")
-
-    def __init__(self, weight: int) -> None:
-        self.weight = weight
-        self.turn: asyncio.Future[None] | None = None
-
-    def called(self) -> None:
-        """It may try again."""
-        if self.turn is not None and not self.turn.done():
-            self.turn.set_result(None)
-
-
-async def wait_for(gate: Gate, weight: int) -> Any:
-    """Wait in line; the token, or None if the time is up or too many wait already."""
-    call, machine = _Call(weight), gate.machine
-    if gate.waiting >= machine.most_waiting:
-        return gate.take_at_once(weight) if not gate.waiting else None
-    token = gate.take(call)
-    if token is not None:
-        return token
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(None if machine.longest_wait == float("inf") else machine.longest_wait):
-            while token is None:
-                call.turn = loop.create_future()
-                await call.turn
-                token = gate.take(call)
-    except TimeoutError:
-        if token is None:
-            return None
-    except BaseException:
-        if token is not None:
-            gate.give_back(token)
-        raise
-    finally:
-        gate.forget(call)
-    return token
-
-
-def permit_now() -> Permit | None:
-    """The permit of the message that the running code handles, if its actor uses policies."""
-    seat = TURN.get()
-    turn = seat.turn if seat is not None else None
-    return turn.handler.permit if turn is not None and isinstance(turn.handler, Admitted) else None
+        self._by_id.clear()
 
 
 def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
@@ -273,4 +181,4 @@ def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
 
 
 def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
+    return get_running_loop().time()

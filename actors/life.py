@@ -222,7 +222,10 @@ class Life(Ending):
         if self.leaving is not None:
             await self.finish(self.leaving)
             return False
-        if self.overlapping and (control or (queue and self.must_wait(queue[0]))):
+        gated = self.overlapping and (control or (queue and self.must_wait(queue[0])))
+        if self.passage is not None and (gated or control):
+            self.passage.forget(self)  # it would not come if it were called now: others need not wait for it
+        if gated:
             self.gated = True
             self.pauses()
             return False
@@ -241,6 +244,7 @@ class Life(Ending):
         mailbox, passage = self.cell.mailbox, self.passage
         assert passage is not None
         queue = mailbox.queue
+        passage.reclaim()
         while queue:
             envelope = queue[0]
             if envelope.phase != QUEUED or (envelope.reply is not None and self.expired(envelope, envelope.reply)):
@@ -257,6 +261,7 @@ class Life(Ending):
                 envelope.handler = permitted(envelope.handler, permit)
             else:
                 envelope.handler = admitted(envelope.handler, permit)
+            passage.offered = envelope
             break
         else:
             passage.forget(self)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from .envelope import DONE, QUEUED, Envelope
 from .errors import WrongArguments
 from .gate import Gate, Waiter
 from .handlers import Handler
@@ -16,13 +17,18 @@ from .policies import House, Wrapper
 
 
 class Passage:
-    """What stands between a mailbox and its actor. `budgets`: those of the gates that have a say in retries."""
+    """What stands between a mailbox and its actor. `budgets`: those of the gates that have a say in retries.
+    `offered`: the message that got the last permit.
+    """
 
-    __slots__ = ("budgets", "gates", "house", "wrappers")
+    __slots__ = ("budgets", "gates", "house", "offered", "wrappers")
 
     def __init__(self, gates: tuple[Gate, ...], wrappers: tuple[Wrapper, ...], house: House) -> None:
         self.gates, self.wrappers, self.house = gates, wrappers, house
+        for gate in gates:
+            gate.is_pinned = True
         self.budgets = tuple(gate for gate in gates if hasattr(gate.machine, "put_off"))
+        self.offered: Envelope | None = None
 
     def room(self) -> float:
         """How many messages would be let through now."""
@@ -46,8 +52,18 @@ class Passage:
         for gate, token in reversed(tuple(zip(self.gates, tokens, strict=False))):
             gate.give_back(token)
 
+    def reclaim(self) -> None:
+        """Take back the permit of a message that was not begun after all: the drain came to its end just before it, it
+        was dropped for another, or its asker went.
+        """
+        envelope, self.offered = self.offered, None
+        if envelope is not None and envelope.phase in (QUEUED, DONE) and isinstance(envelope.handler, Admitted):
+            if envelope.handler.permit.passage is self:  # else somebody else's actor has taken it over
+                envelope.handler = unpermitted(envelope.handler)
+
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
+        self.reclaim()
         for gate in self.gates:
             gate.forget(waiter)
 
@@ -78,19 +94,22 @@ class Passage:
 class Permit:
     """What one message has of the gates."""
 
-    __slots__ = ("_began", "_joined", "_tokens", "is_over", "passage")
+    __slots__ = ("_began", "_joined", "_tokens", "is_over", "passage", "repeats")
 
     def __init__(self, passage: Passage, tokens: list[Any]) -> None:
         self.passage, self._tokens = passage, tokens
         self._began: float | None = None
         self._joined: dict[Gate, tuple[BaseException | None, float]] | None = None
         self.is_over = False
+        self.repeats = False
+        """Whether its handler may run several times: one that only reads, and overlaps with others."""
 
     async def run(self, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         """Run the handler, and tell the gates of its outcome."""
         call: Callable[[], Awaitable[Any]] = partial(function, *args, **kwargs)
         for wrapper in reversed(self.passage.wrappers):
-            call = partial(wrapper.around, call)
+            if self.repeats or not wrapper.repeats:
+                call = partial(wrapper.around, call)
         self._began = self.passage.house.now()
         try:
             result = await call()
@@ -108,23 +127,26 @@ class Permit:
         if self._began is None:
             self.passage._give_back(self._tokens)
             return
-        took = self.passage.house.now() - self._began
+        now = self.passage.house.now()
+        took = now - self._began
         for gate, token in reversed(tuple(zip(self.passage.gates, self._tokens, strict=True))):
             mine = (error, took) if self._joined is None else self._joined.get(gate, (error, took))
-            gate.leave(token, *mine)
+            gate.leave(token, *mine, now)
 
     def holds(self, gate: Gate) -> bool:
         """Whether a call within the handler is let through by that gate already."""
         return not self.is_over and self._began is not None and gate in self.passage.gates
 
     def joined(self, gate: Gate, error: BaseException | None, took: float) -> None:
-        """A call within the handler has ended; of several the worst counts, and then the longest."""
+        """A call within the handler has ended; of several the worst counts, and then the longest. One that was
+        cancelled, the slower one of a hedge say, counts if there is no other.
+        """
         if self.is_over:
             return
         if self._joined is None:
             self._joined = {}
-        before = self._joined.get(gate, (None, 0.0))
-        if (_weight(error), took) >= (_weight(before[0]), before[1]):
+        before = self._joined.get(gate)
+        if before is None or (_weight(error), took) >= (_weight(before[0]), before[1]):
             self._joined[gate] = error, took
 
 
@@ -137,9 +159,9 @@ class Admitted(Handler, frozen=True, eq=False, kw_only=True):
 
 def admitted(handler: Handler, permit: Permit) -> Admitted:
     """That handler, for one message with that permit."""
-    if isinstance(handler, Admitted):
-        handler = handler.inner
+    handler = unpermitted(handler)
     function = handler.function
+    permit.repeats = bool(handler.limit)
 
     async def run(instance: Any, *args: Any, **kwargs: Any) -> Any:
         async def call() -> Any:
@@ -159,8 +181,7 @@ def admitted(handler: Handler, permit: Permit) -> Admitted:
 
 def permitted(handler: Handler, permit: Permit) -> Admitted:
     """That handler, which looks after the permit itself."""
-    if isinstance(handler, Admitted):
-        handler = handler.inner
+    handler = unpermitted(handler)
     return Admitted(
         handler.name, handler.function, handler.limit, handler.routed, handler.portable, permit=permit, inner=handler
     )  # fmt: skip
@@ -175,4 +196,4 @@ def unpermitted(handler: Handler) -> Handler:
 
 
 def _weight(error: BaseException | None) -> int:
-    return 0 if error is None else 2 if isinstance(error, Exception) else 1
+    return 1 if error is None else 2 if isinstance(error, Exception) else 0

@@ -98,7 +98,10 @@ class Machine(Protocol):
 
 @runtime_checkable
 class Wrapper(Protocol):
-    """A policy that has nothing to ask before a call, and runs it in its own way."""
+    """A policy that has nothing to ask before a call, and runs it in its own way. `repeats`: several times, perhaps."""
+
+    @property
+    def repeats(self) -> bool: ...
 
     async def around(self, call: Callable[[], Awaitable[R]]) -> R:
         """Run the call, once, never, or several times."""

@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 
 Figures = dict[str, float]
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("uvloop", "msgspec", "anyio", "pykka", "thespian", "actio", "xoscar")
+PACKAGES = (
+    "uvloop", "msgspec", "anyio", "pykka", "thespian", "actio", "xoscar", "purgatory", "aiobreaker", "pybreaker",
+    "aiolimiter", "tenacity", "stamina",
+)  # fmt: skip
 
 
 class Trials(NamedTuple):

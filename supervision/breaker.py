@@ -18,6 +18,7 @@ changes nothing either: a call that was sent into the closed circuit and fails a
 of the probes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -60,7 +61,7 @@ class Rules(msgspec.Struct, frozen=True):
 class Saved(msgspec.Struct, frozen=True):
     """What is remembered over restarts. `until`, `since`: seconds since the epoch. `wait`: seconds left then."""
 
-    state: State
+    state: Literal["closed", "open"]
     mode: Mode
     openings: int
     until: float
@@ -68,6 +69,12 @@ class Saved(msgspec.Struct, frozen=True):
     since: float
     who: str = ""
     why: str = ""
+
+    @property
+    def can_be(self) -> bool:
+        """Whether these numbers are of a breaker; damage may leave others that can be read."""
+        times = (self.until, self.wait, self.since)
+        return all(map(math.isfinite, times)) and self.wait >= 0 and 0 <= self.openings < 2**32
 
 
 class Breaker:
@@ -136,16 +143,26 @@ class Breaker:
                 return None
             elif self.state == "open":
                 self._half_open(now)
+                return self.enter(now, patient, weight)  # who heard of it may have moved it
         elif self.mode == "forced-open":
             return None
         self._inside += 1
         return self._generation
 
     def leave(self, token: int, error: BaseException | None, took: float, now: float) -> None:
-        self._look(now)
+        if self.state == "half-open":
+            self._look(now)
         if token != self._generation:
             return
         self._inside -= 1
+        if error is None and self.state == "closed" and took <= self.rules.slow_call and self.mode != "disabled":
+            self._in_a_row = 0  # as below, without the calls: nearly all go well
+            self._gentle += 1
+            seen = self._seen
+            seen.record(False, False, now)
+            if (seen.failed or seen.slow) and self.mode == "automatic":
+                self._judge(now, None)
+            return
         if self.mode == "disabled" or (error is not None and not self.tells(error)):
             return
         failed = error is not None and self._counts(error)
@@ -200,8 +217,8 @@ class Breaker:
             return 0.0
         if self.state == "open":
             return max(self._until - self._house.now(), 0.0)
-        wait = self.rules.wait
-        return min(wait.cap, wait.first * wait.factor ** min(self.openings, 64))  # should it open again
+        exact = msgspec.structs.replace(self.rules.wait, jitter="none")
+        return exact.delay(self.openings + 1, self._house.rng)  # should it open again
 
     def is_idle(self, now: float) -> bool:
         return False
@@ -281,13 +298,15 @@ class Breaker:
             standing = self.state if self.mode == "automatic" else self.mode
             raise IllegalTransition(f"expected circuit {self.rules.name} to be open, it is {standing}")
         self._until, self.who, self.why = self._house.now(), who, why
+        self._remember(self._until)
         self._house.tell(BreakerMoved("/", self.rules.name, "half-open", who, why))
 
     def _remember(self, now: float) -> None:
-        wall = self._house.wall()
+        wall, is_open = self._house.wall(), self.state == "open"
+        wait = max(self._until - now, 0.0) if is_open else 0.0
         saved = Saved(
-            self.state, self.mode, self.openings, wall + max(self._until - now, 0.0), max(self._until - now, 0.0),
-            wall - (now - self._opened), self.who, self.why,
+            "open" if is_open else "closed", self.mode, self.openings, wall + wait, wait, wall - (now - self._opened),
+            self.who, self.why,
         )  # fmt: skip
         self._house.remember(f"breaker {self.rules.name}", msgspec.msgpack.encode(saved))
 
@@ -298,7 +317,9 @@ class Breaker:
             return
         try:
             saved = msgspec.msgpack.decode(record, type=Saved)
-        except msgspec.MsgspecError:  # of another version: it begins anew, as it would without a store
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # it begins anew, as it would without a store
+            return
+        if not saved.can_be:
             return
         now, wall = self._house.now(), self._house.wall()
         self.state, self.mode, self.openings = saved.state, saved.mode, saved.openings

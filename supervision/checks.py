@@ -37,3 +37,42 @@ def is_number(value: object) -> TypeGuard[int | float]:
     (True, False, False)
     """
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def named(field: str, value: object) -> None:
+    """Raise `ValueError` unless it is a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected {field} to be a string that is not empty, got {value!r}")
+
+
+def dependency(name: object, key: object) -> None:
+    """Raise `ValueError` unless that names a dependency, and perhaps one of its callers."""
+    named("name", name)
+    if not isinstance(key, str):
+        raise ValueError(f"expected key to be a string, got {key!r}")
+
+
+def line(longest_wait: object, field: str, most: object) -> None:
+    """Raise `ValueError` unless calls can wait in line for so many seconds, and as many as that."""
+    at_least("longest_wait", longest_wait, 0, " seconds")
+    if most != float("inf"):
+        whole(field, most, 0)
+
+
+def positive(field: str, value: object, unit: str) -> None:
+    """Raise `ValueError` unless it is a finite number above 0."""
+    more_than(field, value, 0, unit)
+    if value == float("inf"):
+        raise ValueError(f"expected {field} to be a finite number of{unit}, got {value!r}")
+
+
+def share(field: str, value: object, most: int, whose: str) -> None:
+    """Raise `ValueError` unless one call can count for so many."""
+    whole(field, value, 1)
+    if isinstance(value, int) and value > most:
+        raise ValueError(f"expected {field} to be {most} or less, the {whose}, got {value!r}")
+
+
+def label(name: str, key: str) -> str:
+    """How messages speak of it."""
+    return f"{name}[{key}]" if key else name

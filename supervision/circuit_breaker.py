@@ -5,12 +5,13 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from upright.actors.gate import Gate
 from upright.actors.guards import Guards
 from upright.actors.policies import BREAKER, House
 
 from .backoff import Backoff
 from .breaker import Breaker, Mode, Rules, State
-from .checks import at_least, is_number, more_than, whole
+from .checks import at_least, is_number, more_than, named, whole
 from .window import Tally
 
 OPEN_WAIT = Backoff(5.0, 300.0)
@@ -84,7 +85,7 @@ class CircuitBreaker(msgspec.Struct, frozen=True):
         _rate("failure_rate", self.failure_rate)
         _rate("slow_rate", self.slow_rate)
         whole("minimum_calls", self.minimum_calls, 1)
-        more_than("window", self.window, 0, " seconds")
+        at_least("window", self.window, 0.001, " seconds")
         if self.window == float("inf"):
             raise ValueError("expected window to be a finite number of seconds, got inf")
         if self.window_calls is not None:
@@ -139,10 +140,18 @@ class Circuit:
     """
 
     def __init__(self, policy: CircuitBreaker, guards: Guards) -> None:
-        self._gate = guards.gate(policy)
+        self._policy, self._guards = policy, guards
+        guards.gate(policy)  # if another one has the name, say so now
+
+    @property
+    def _gate(self) -> Gate:
+        return self._guards.gate(self._policy)  # a system that was stopped and started has another one
+
+    @property
+    def _machine(self) -> Breaker:
         machine = self._gate.machine
         assert isinstance(machine, Breaker)
-        self._machine = machine
+        return machine
 
     @property
     def state(self) -> State | Literal["forced-open", "disabled", "metrics-only"]:
@@ -152,8 +161,10 @@ class Circuit:
 
     @property
     def lets_through(self) -> bool:
-        """Whether a call now would be let through."""
-        return self._gate.room() >= 1
+        """Whether a call now would be let through, though mailboxes may begin gently."""
+        machine = self._machine
+        room = machine.room(self._guards.now())  # first, for time alone may have opened it
+        return room >= 1 or (machine.mode == "automatic" and machine.state == "closed")
 
     @property
     def tally(self) -> Tally:
@@ -173,7 +184,8 @@ class Circuit:
     @property
     def moved_by(self) -> tuple[str, str] | None:
         """Who moved it by hand last, and why; None if nobody has."""
-        return (self._machine.who, self._machine.why) if self._machine.who else None
+        machine = self._machine
+        return (machine.who, machine.why) if machine.who else None
 
     def force_open(self, *, who: str, why: str) -> None:
         """Let nobody through until it is moved again. Raises `IllegalTransition` if that is so already."""
@@ -201,19 +213,13 @@ class Circuit:
         self._gate.changed()
 
     def __repr__(self) -> str:
-        return f"<Circuit {self._gate.label} {self.state}>"
+        return f"<Circuit {self._policy.name} {self.state}>"
 
 
 def _signed(who: str, why: str) -> tuple[str, str]:
     named("who", who)
     named("why", why)
     return who, why
-
-
-def named(field: str, value: object) -> None:
-    """Raise `ValueError` unless it is a string that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected {field} to be a string that is not empty, got {value!r}")
 
 
 def _rate(name: str, value: object) -> None:

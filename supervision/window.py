@@ -19,7 +19,10 @@ class Tally(NamedTuple):
 
 
 class Window(Protocol):
-    """The last calls."""
+    """The last calls. `failed`, `slow`: how many of those that were recorded, some of which may not count any more."""
+
+    failed: int
+    slow: int
 
     def record(self, failed: bool, slow: bool, now: float) -> None:
         """Another call has ended."""
@@ -46,7 +49,7 @@ class TimeWindow:
     (Tally(calls=2, failed=1, slow=1), Tally(calls=1, failed=0, slow=1), Tally(calls=0, failed=0, slow=0))
     """
 
-    __slots__ = ("_buckets", "_calls", "_failed", "_slow", "_span", "_tick")
+    __slots__ = ("_buckets", "_calls", "_span", "_tick", "failed", "slow")
 
     def __init__(self, seconds: float) -> None:
         self._span = seconds / BUCKETS
@@ -55,7 +58,7 @@ class TimeWindow:
 
     def clear(self) -> None:
         self._buckets = [[0, 0, 0] for _ in range(BUCKETS)]
-        self._calls = self._failed = self._slow = 0
+        self._calls = self.failed = self.slow = 0
 
     def _turn(self, now: float) -> None:
         tick = int(now // self._span)
@@ -65,26 +68,27 @@ class TimeWindow:
         while self._tick < tick:
             self._tick += 1
             oldest = self._buckets[self._tick % BUCKETS]
-            self._calls, self._failed, self._slow = (
-                self._calls - oldest[0], self._failed - oldest[1], self._slow - oldest[2]
+            self._calls, self.failed, self.slow = (
+                self._calls - oldest[0], self.failed - oldest[1], self.slow - oldest[2]
             )  # fmt: skip
             oldest[:] = 0, 0, 0
 
     def record(self, failed: bool, slow: bool, now: float) -> None:
-        self._turn(now)
+        if now // self._span > self._tick:
+            self._turn(now)
         bucket = self._buckets[self._tick % BUCKETS]
         bucket[0] += 1
         self._calls += 1
         if failed:
             bucket[1] += 1
-            self._failed += 1
+            self.failed += 1
         if slow:
             bucket[2] += 1
-            self._slow += 1
+            self.slow += 1
 
     def tally(self, now: float) -> Tally:
         self._turn(now)
-        return Tally(self._calls, self._failed, self._slow)
+        return Tally(self._calls, self.failed, self.slow)
 
 
 class CountWindow:
@@ -97,7 +101,7 @@ class CountWindow:
     Tally(calls=2, failed=1, slow=0)
     """
 
-    __slots__ = ("_failed", "_last", "_size", "_slow")
+    __slots__ = ("_last", "_size", "failed", "slow")
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -105,16 +109,16 @@ class CountWindow:
 
     def clear(self) -> None:
         self._last: deque[tuple[bool, bool]] = deque()
-        self._failed = self._slow = 0
+        self.failed = self.slow = 0
 
     def record(self, failed: bool, slow: bool, now: float) -> None:
         self._last.append((failed, slow))
-        self._failed += failed
-        self._slow += slow
+        self.failed += failed
+        self.slow += slow
         if len(self._last) > self._size:
             failed, slow = self._last.popleft()
-            self._failed -= failed
-            self._slow -= slow
+            self.failed -= failed
+            self.slow -= slow
 
     def tally(self, now: float) -> Tally:
-        return Tally(len(self._last), self._failed, self._slow)
+        return Tally(len(self._last), self.failed, self.slow)

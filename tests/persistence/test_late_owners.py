@@ -132,7 +132,9 @@ async def test_what_a_late_owner_had_claimed_and_not_begun_is_not_begun_once_he_
     owner.go_on()
     async with another(path, only=()) as other:
         await other.tell(4)
-        claimed = "SELECT count(*) FROM message JOIN mailbox ON mailbox.id = mailbox WHERE address = 'clerk' AND state = 1"
+        claimed = (
+            "SELECT count(*) FROM message JOIN mailbox ON mailbox.id = mailbox WHERE address = 'clerk' AND state = 1"
+        )
         await happens(lambda: look(path, claimed) == [(1,)])
         owner.open()
         await happens(lambda: "heard 4" in owner.said)
