@@ -31,6 +31,7 @@ class Gate:
     """One policy at work in one system."""
 
     __slots__ = (
+        "_ahead",
         "_called",
         "house",
         "_line",
@@ -48,6 +49,7 @@ class Gate:
         self.is_pinned = False
         """Whether an actor has it: it must not be forgotten, or there would be two of its name."""
         self._line: dict[Waiter, None] = {}
+        self._ahead = 0  # for how many those in line count
         self._called: set[Waiter] = set()
         self._wanting: dict[Callable[[], None], None] = {}
         self._shut: dict[Callable[[], None], None] = {}
@@ -61,13 +63,12 @@ class Gate:
 
     def room(self) -> float:
         """How many newcomers would be let through now."""
-        ahead = sum(waiter.weight for waiter in self._line) if self._line else 0
-        return max(0.0, self.machine.room(self.house.now()) - ahead)
+        return max(0.0, self.machine.room(self.house.now()) - self._ahead)
 
     def take(self, waiter: Waiter) -> Any:
         """Let it through: the token of its visit; None if it has to wait, and is in line now."""
         if self._line and waiter not in self._called:
-            self._line[waiter] = None
+            self._join(waiter)
             self._arm(self.house.now())
             return None
         now = self.house.now()
@@ -75,11 +76,13 @@ class Gate:
         if self._line:
             self._called.discard(waiter)
         if token is None:
-            self._line[waiter] = None
+            self._join(waiter)
             self._arm(now)
-        else:
-            self._line.pop(waiter, None)
-            if len(self._line) > len(self._called):  # there may be room for the next one too, who came while this one was called
+        elif waiter in self._line:
+            self._quit(waiter)
+            if len(self._line) > len(
+                self._called
+            ):  # there may be room for the next one too, who came while this one was called
                 self.serve()
         return token
 
@@ -90,7 +93,7 @@ class Gate:
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
         if waiter in self._line:
-            del self._line[waiter]
+            self._quit(waiter)
             self._called.discard(waiter)
             if self._line or self._wanting:  # behind one who needed much there may be some who need little
                 self.serve()
@@ -139,6 +142,15 @@ class Gate:
         """Call as many as there is room for, in order, and then those who want what is left."""
         now = self.house.now()
         room = self.machine.room(now)
+        if len(self._line) > len(self._called):
+            self._call(room)
+        if self._wanting and room - self._ahead >= 1:
+            wanting, self._wanting = self._wanting, {}
+            for call in wanting:
+                call()
+        self._arm(now)
+
+    def _call(self, room: float) -> None:
         most = len(self._line) if room >= len(self._line) else int(room) + 1  # each counts for one or more
         for waiter in tuple(islice(self._line, most)):
             room -= waiter.weight
@@ -147,11 +159,15 @@ class Gate:
             if waiter in self._line and waiter not in self._called:
                 self._called.add(waiter)
                 waiter.called()
-        if room >= 1 and self._wanting:
-            wanting, self._wanting = self._wanting, {}
-            for call in wanting:
-                call()
-        self._arm(now)
+
+    def _join(self, waiter: Waiter) -> None:
+        if waiter not in self._line:
+            self._line[waiter] = None
+            self._ahead += waiter.weight
+
+    def _quit(self, waiter: Waiter) -> None:
+        del self._line[waiter]
+        self._ahead -= waiter.weight
 
     def _arm(self, now: float) -> None:
         """Look again when the machine says that it may help."""
@@ -176,6 +192,7 @@ class Gate:
             self._timer.cancel()
             self._timer = None
         self._line.clear()
+        self._ahead = 0
         self._called.clear()
         self._wanting.clear()
 

@@ -57,9 +57,10 @@ class Passage:
         was dropped for another, or its asker went.
         """
         envelope, self.offered = self.offered, None
-        if envelope is not None and envelope.phase in (QUEUED, DONE) and isinstance(envelope.handler, Admitted):
-            if envelope.handler.permit.passage is self:  # else somebody else's actor has taken it over
-                envelope.handler = unpermitted(envelope.handler)
+        if envelope is None or envelope.phase not in (QUEUED, DONE) or not isinstance(envelope.handler, Admitted):
+            return
+        if envelope.handler.permit.passage is self:  # else another actor has taken the message over
+            envelope.handler = unpermitted(envelope.handler)
 
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
