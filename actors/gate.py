@@ -187,14 +187,11 @@ class Gate:
         self.changed()
 
     def close(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
+        """Look no more, but for calls that wait in line: nothing else would call them, and they may have no end."""
+        self._wanting.clear()
+        if self._timer is not None and not self._line:
             self._timer.cancel()
             self._timer = None
-        self._line.clear()
-        self._ahead = 0
-        self._called.clear()
-        self._wanting.clear()
 
     def __repr__(self) -> str:
         return f"<Gate {self.label} {self.machine!r}, {len(self._line)} waiting>"
