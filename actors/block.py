@@ -46,15 +46,16 @@ class Visit(Block):
             if permit is not None and permit.holds(gate):
                 self._permit, self._began = permit, gate.house.now()
                 return self
-        machine = gate.machine
+        machine, weight = gate.machine, self._weight
         self._began = now = gate.house.now()
-        if machine.longest_wait > 0:
-            token = await wait_for(gate, self._weight)
-            self._began = gate.house.now()
-        else:
-            token = machine.enter(now, False, self._weight)
+        waits = machine.longest_wait > 0
+        token = machine.enter(now, waits, weight) if not (waits and gate.waiting) else None
         if token is None:
-            raise machine.refusal(gate.house.now())
+            if waits:
+                token = await wait_for(gate, weight)
+                self._began = gate.house.now()
+            if token is None:
+                raise machine.refusal(gate.house.now())
         self._token: Any = token
         return self
 
@@ -145,10 +146,6 @@ class Call:
 async def wait_for(gate: Gate, weight: int) -> Any:
     """Wait in line; the token, or None if the time is up or too many wait already."""
     machine = gate.machine
-    if not gate.waiting:
-        token = machine.enter(gate.house.now(), True, weight)
-        if token is not None:
-            return token
     if gate.waiting >= machine.most_waiting:
         return None
     call, loop = Call(weight), asyncio.get_running_loop()

@@ -54,6 +54,9 @@ class Gate:
         self._wanting: dict[Callable[[], None], None] = {}
         self._shut: dict[Callable[[], None], None] = {}
         self._was_shut = machine.is_shut
+        listen = getattr(machine, "listen", None)
+        if listen is not None:  # it hears from elsewhere, a store say, that there is room
+            listen(self.changed)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -80,9 +83,7 @@ class Gate:
             self._arm(now)
         elif waiter in self._line:
             self._quit(waiter)
-            if len(self._line) > len(
-                self._called
-            ):  # there may be room for the next one too, who came while this one was called
+            if len(self._line) > len(self._called):  # who came while this one was called may have room too
                 self.serve()
         return token
 
@@ -119,6 +120,8 @@ class Gate:
 
     def leave(self, token: Any, error: BaseException | None, took: float, now: float) -> None:
         """The call behind that token has ended."""
+        if self._was_shut:  # it may have let some through since, one of whom this is
+            self._was_shut = self.machine.is_shut
         self.machine.leave(token, error, took, now)
         if self._line or self._wanting or self._shut:
             self.changed()
@@ -183,6 +186,7 @@ class Gate:
 
     def _look_again(self) -> None:
         self._timer = None
+        self._was_shut = self.machine.is_shut
         self.machine.room(self.house.now())  # time alone may have shut it
         self.changed()
 

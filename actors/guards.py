@@ -4,9 +4,9 @@ A system has one, `system.guards`; in plain asyncio code make one for all that i
 all of a process: two systems would meet in it.
 """
 
+import asyncio
 import random
 import time
-from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -52,8 +52,11 @@ class Guards:
         self.keep: Callable[[str, bytes], object] | None = None
         """Where to keep what is remembered, over restarts of the program."""
         self.records: dict[str, bytes] = {}
+        self.lender: Any = None
+        """Who lends tokens of limits that several processes share."""
         self._gates: dict[tuple[type[Any], str, str], tuple[Policy, Gate | Wrapper]] = {}
-        self._by_id: dict[int, tuple[Policy, Gate]] = {}
+        self._by_id: dict[int, tuple[Policy, Gate]] = {}  # for the path of each call
+        self._rows: dict[tuple[int, ...], list[Gate]] = {}
         self._swept = KEPT
 
     def tell(self, event: Event) -> None:
@@ -88,6 +91,8 @@ class Guards:
     def _open(self, policy: Policy) -> Gate | Wrapper:
         if not callable(getattr(policy, "open", None)):
             raise TypeError(f'expected a policy, such as CircuitBreaker("smtp"), got {policy!r}')
+        if self.now is _loop_time:
+            self.now = clock_of(_running_loop()) or _loop_time
         opened = policy.open(self)
         label = f"{policy.name}[{policy.key}]" if policy.key else policy.name
         made = Gate(opened, self, label) if isinstance(opened, Machine) else opened
@@ -141,7 +146,12 @@ class Guards:
                 return Visit(known[1], 1)
             found = self.of(policy)
             return Visit(found, policy.weight) if isinstance(found, Gate) else Nest((found.block(),))
+        gates = self._rows.get(tuple(map(id, policies)))
+        if gates is not None:
+            return Nest([Visit(gate, 1) for gate in gates])
         found_all = [(self.of(policy), policy.weight) for policy in in_order(policies)]
+        if all(id(policy) in self._by_id for policy in policies):  # and so the ids are theirs for good
+            self._rows[tuple(map(id, policies))] = [one for one, _ in found_all if isinstance(one, Gate)]
         return Nest([Visit(one, weight) if isinstance(one, Gate) else one.block() for one, weight in found_all])
 
     async def call(
@@ -173,6 +183,7 @@ class Guards:
                 gate.close()
         self._gates.clear()
         self._by_id.clear()
+        self._rows.clear()
 
 
 def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
@@ -180,5 +191,19 @@ def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
     return sorted(policies, key=lambda policy: policy.rank)
 
 
+def clock_of(loop: asyncio.AbstractEventLoop | None) -> Callable[[], float] | None:
+    """The clock of a loop, in the form that costs least; None where there is no loop."""
+    if loop is None:
+        return None
+    return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _loop_time() -> float:
-    return get_running_loop().time()
+    return asyncio.get_running_loop().time()

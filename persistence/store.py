@@ -18,6 +18,7 @@ from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
 from .guard_records import GuardRecords
 from .journal import Journal, Settled
+from .limits import Limits
 from .port import Desk, Engine
 from .quarantine import Quarantine
 from .records import Outgoing, StateRecord, Step
@@ -59,6 +60,7 @@ class Store:
         self.now = self._engine.now
         self._journal = Journal(self._engine, runtime.loop, self._failed, self.stir)
         self._journal.start()
+        runtime.guards.lender = Limits(self, runtime)
         try:
             await GuardRecords(self, runtime).load()
         except BaseException:
@@ -70,7 +72,7 @@ class Store:
         """Write what is left, and close it."""
         try:
             if self._runtime is not None:
-                self._runtime.guards.keep = None
+                self._runtime.guards.keep = self._runtime.guards.lender = None
                 self._runtime.bus.unsubscribe(self._breaker_closed)
             if self._journal is not None:
                 await self._journal.stop()

@@ -17,6 +17,7 @@ from upright.actors.policies import RATE, House
 
 from .checks import dependency, label, line, positive, share, whole
 from .errors import RateLimited
+from .shared_limit import Lends, SharedBucket, Terms
 
 REMEMBERED = 16
 """How many low points of the debt are known apart; see `Gcra.give_back`."""
@@ -32,7 +33,8 @@ class RateLimit(msgspec.Struct, frozen=True):
     counts strictly, ask for half the rate, or for a small burst. With `burst=1` they are evenly spaced.
     `longest_wait`: seconds that a call waits in line for its turn, 60 by default; 0 refuses at once. `most_waiting`:
     how many calls may wait; by default any number. The line is first in, first out, also for one that counts for much.
-    `key`: whose calls, see `of`. `weight`: for how many one call counts, see `costing`.
+    `key`: whose calls, see `of`. `weight`: for how many one call counts, see `costing`. `shared`: all systems on one
+    store share the limit, at the price of a commit for each tenth of a second; without a store it is for one system.
 
     A call that was refused raises `RateLimited`, and costs nothing; so does one that another guard refused afterwards.
     A call that was made counts, whatever became of it. Raises `ValueError` for what cannot be.
@@ -59,6 +61,7 @@ class RateLimit(msgspec.Struct, frozen=True):
     most_waiting: float = float("inf")
     key: str = ""
     weight: int = 1
+    shared: bool = False
 
     def __post_init__(self) -> None:
         dependency(self.name, self.key)
@@ -68,6 +71,8 @@ class RateLimit(msgspec.Struct, frozen=True):
             whole("burst", self.burst, 1)
         line(self.longest_wait, "most_waiting", self.most_waiting)
         share("weight", self.weight, self.at_once, "burst")
+        if self.shared and not self.longest_wait:
+            raise ValueError("expected longest_wait to be more than 0 seconds for a shared limit, which asks its store")
 
     @property
     def at_once(self) -> int:
@@ -102,8 +107,11 @@ class RateLimit(msgspec.Struct, frozen=True):
         """
         return msgspec.structs.replace(self, weight=calls)
 
-    def open(self, house: House) -> "Gcra":
-        """Its bucket, full."""
+    def open(self, house: House) -> "Gcra | SharedBucket":
+        """Its bucket, full; or what this process has of the one in the store."""
+        if self.shared and isinstance(house, Lends) and house.lender is not None:
+            terms = Terms(self.per / self.rate, self.at_once)
+            return SharedBucket(label(self.name, self.key), terms, self.longest_wait, self.most_waiting, house)
         return Gcra(self)
 
 

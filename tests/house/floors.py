@@ -16,7 +16,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "operations": frozenset({"actors", "actors.testing", "supervision", "persistence", "persistence.testing"}),
 }
 # Rooms of `supervision` without a loop: all that `persistence` may know of it.
-PURE_SUPERVISION = frozenset({"backoff", "checks", "events", "parking", "retry", "spec"})
+PURE_SUPERVISION = frozenset({"backoff", "checks", "events", "parking", "retry", "shared_limit", "spec"})
 
 
 def floor_of(module: str) -> str | None:
