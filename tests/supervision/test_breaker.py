@@ -97,6 +97,12 @@ class TestSlowCalls:
             trial.call(took=took)
         assert (tally.slow, trial.state) == ((9, "open") if slow else (0, "closed"))
 
+    @pytest.mark.parametrize(("took", "slow"), [(2.0, 0), (2.0000001, 1)])
+    def test_so_is_one_that_has_failed(self, took: float, slow: int) -> None:
+        trial = Trial(slow_call=2.0)
+        trial.call(DOWN, took=took)
+        assert trial.breaker.tally() == Tally(1, 1, slow)
+
     @pytest.mark.parametrize(("slow", "state"), [(3, "closed"), (4, "open")])
     def test_a_rate_that_is_reached_opens_it(self, slow: int, state: str) -> None:
         trial = Trial(slow_call=1.0, slow_rate=0.4)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.supervision.circuits import DOWN, PlainHouse, Trial
 from upright.actors.errors import GuardRefused, Refuse
 from upright.supervision.backoff import Backoff
+from upright.supervision.breaker import Mode
 from upright.supervision.errors import CircuitOpen, RateLimited
 from upright.supervision.events import BreakerClosed, BreakerHalfOpened, BreakerOpened
 from upright.supervision.retry import RetryAfter
@@ -294,6 +295,14 @@ class TestSlowStart:
 
     def test_of_no_time_there_is_none(self) -> None:
         assert Trial(slow_start=0.0).closed_again().room == INF
+
+    @pytest.mark.parametrize("mode", ["disabled", "metrics-only"])
+    def test_one_that_an_operator_closes_lets_all_through_at_once(self, mode: Mode) -> None:
+        trial = Trial().closed_again()
+        trial.breaker.set_mode(mode, "ada", "to see")
+        trial.breaker.set_mode("automatic", "ada", "seen")
+        assert trial.room == INF
+        assert [trial.enter(patient=True) for _ in range(20)].count(None) == 0
 
     def test_failures_open_it_again_meanwhile(self) -> None:
         trial = Trial().closed_again().trip()

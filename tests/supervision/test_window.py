@@ -50,6 +50,16 @@ class TestTime:
         if share > 1.001:
             assert counts == 0
 
+    @pytest.mark.parametrize("step", [0.3, 1.0, 2.7, 9.9])
+    def test_however_often_it_has_turned_it_counts_the_last_ten_seconds(self, step: float) -> None:
+        window, noted = TimeWindow(10.0), list[tuple[int, bool, bool]]()
+        for number in range(500):
+            now, failed, slow = number * step, number % 3 == 0, number % 5 == 0
+            window.record(failed, slow, now)
+            noted.append((int(now // 1), failed, slow))
+            counted = [(failed, slow) for second, failed, slow in noted if noted[-1][0] - second < BUCKETS]
+            assert window.tally(now) == summed(counted)
+
     def test_what_is_forgotten_never_comes_back_when_the_clock_goes_back(self) -> None:
         window = TimeWindow(10.0)
         window.record(True, False, 5.0)
