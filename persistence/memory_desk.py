@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from .memory_engine import MemoryEngine
 from .memory_rows import Row
-from .reports import Counts, Filter, Letter, StoryEvent
+from .reports import Counts, Filter, Letter, Record, RecordFilter, StoryEvent
 
 
 class MemoryDesk:
@@ -75,6 +75,22 @@ class MemoryDesk:
                 state = "waiting" if row.state == "delayed" else row.state
                 of[state] = of.get(state, 0) + 1
         return {address: Counts(**of) for address, of in numbers.items()}
+
+    async def records(self, only: RecordFilter) -> list[Record]:
+        """See `Desk.records`."""
+        found = (self._tables.records[key] for key in sorted(self._tables.records))
+        return [one for one in found if _is_wanted(one, only)][: only.limit]
+
+    async def forget(self, kind: str, names: Sequence[str]) -> int:
+        """See `Desk.forget`."""
+        return sum(self._tables.records.pop((kind, name), None) is not None for name in names)
+
+
+def _is_wanted(one: Record, only: RecordFilter) -> bool:
+    wanted = one.kind == only.kind and one.name > only.after
+    if only.before is not None and not one.changed < only.before:
+        return False
+    return wanted and only.status in (None, one.status) and only.position in (None, one.position)
 
 
 def _fits(row: Row, only: Filter) -> bool:

@@ -97,9 +97,12 @@ class MemoryEngine:
         row.beat(self.now(), self.session.name)
         return True
 
-    async def read(self, address: str) -> StateRecord | None:
+    async def read(self, address: str, kind: str = "") -> StateRecord | None:
         """See `Engine.read`."""
-        return self.tables.states.get(address)
+        if not kind:
+            return self.tables.states.get(address)
+        record = self.tables.records.get((kind, address))
+        return StateRecord(record.version, record.body) if record is not None else None
 
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:
         """See `Engine.replies`."""

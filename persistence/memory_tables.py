@@ -18,7 +18,8 @@ from upright.actors.durable import Receipt
 
 from .memory_rows import Box, Row, State
 from .port import Stirred
-from .records import Batch, Delivery, Outgoing, StateRecord, Step, Verdict, Want, Written
+from .records import Batch, Delivery, Outgoing, RecordWrite, StateRecord, Step, Verdict, Want, Written
+from .reports import Record
 
 NAMES = {"release": "released", "quarantine": "quarantined", "discard": "discarded"}
 """How a story calls those outcomes of a step that it tells besides a failure."""
@@ -47,6 +48,7 @@ class MemoryTables:
         self.rows: dict[int, Row] = {}
         self.boxes: dict[str, Box] = {}
         self.states: dict[str, StateRecord] = {}
+        self.records: dict[tuple[str, str], Record] = {}
         self.sessions: dict[int, MemorySession] = {}
         self._keep = keep
         self._finished: deque[Row] = deque()
@@ -145,13 +147,32 @@ class MemoryTables:
             stored = self.states.get(write.address)
             if write.expected != (stored.version if stored is not None else 0):
                 return "conflict"
+            if not self._follow(step.records):
+                return "conflict"
             if write.owned:
                 self._own(write.address, box, session)
             self.states[write.address] = StateRecord(write.expected + 1, write.body)
+        elif not self._follow(step.records):
+            return "conflict"
+        for one in step.records:
+            self._record(one, now)
         if row is not None and not saves:
             self._end_claim(row, step, session.name, now, touched)
         self._put(step.outgoing, now, touched)
         return "ok"
+
+    def _follow(self, records: Iterable[RecordWrite]) -> bool:
+        """Whether the records are those that are to be replaced."""
+        known = self.records
+        stored = [known[one.kind, one.name].version if (one.kind, one.name) in known else 0 for one in records]
+        return stored == [one.expected for one in records]
+
+    def _record(self, one: RecordWrite, now: float) -> None:
+        before = self.records.get((one.kind, one.name))
+        made = before.made if before is not None else now
+        self.records[one.kind, one.name] = Record(
+            one.kind, one.name, one.expected + 1, one.status, one.position, made, now, one.body
+        )  # fmt: skip
 
     def _end_claim(self, row: Row, step: Step, owner: str, now: float, touched: set[str]) -> None:
         self._tell(row, step, owner, now)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from .records import Batch, StateRecord, Written
-from .reports import Counts, Filter, Letter, StoryEvent
+from .reports import Counts, Filter, Letter, Record, RecordFilter, StoryEvent
 
 Stirred = Callable[[str | None], None]
 """Called when an address may have got messages that this session did not write; None: any address."""
@@ -58,8 +58,8 @@ class Engine(Protocol):
         """Tell how far a delivery got; False: its claim has ended."""
         ...
 
-    async def read(self, address: str) -> StateRecord | None:
-        """The state of an address."""
+    async def read(self, address: str, kind: str = "") -> StateRecord | None:
+        """The state of an address; with a `kind`, what is recorded under that name, see `RecordWrite`."""
         ...
 
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:
@@ -98,4 +98,12 @@ class Desk(Protocol):
 
     async def counts(self) -> dict[str, Counts]:
         """How many messages there are, by address."""
+        ...
+
+    async def records(self, only: RecordFilter) -> list[Record]:
+        """What is recorded, by name, from `RecordFilter.after` on."""
+        ...
+
+    async def forget(self, kind: str, names: Sequence[str]) -> int:
+        """Drop records for good; how many there were."""
         ...

@@ -112,6 +112,21 @@ class StateWrite(msgspec.Struct, frozen=True):
     owned: bool = False
 
 
+class RecordWrite(msgspec.Struct, frozen=True):
+    """What is kept of one of many of a `kind`, by its `name`: of a run of a state machine, of an entity. It is to be
+    written if the stored version is the one `expected`; 0 is none yet.
+
+    `status`, `position`: words to find it by, such as `running` and the state it is in.
+    """
+
+    kind: str
+    name: str
+    expected: int
+    body: bytes
+    status: str = ""
+    position: str = ""
+
+
 class StateRecord(msgspec.Struct, frozen=True):
     """A stored state; `version` counts its writes, from 1."""
 
@@ -125,7 +140,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     `ack`: it is done, with its `reply` if it was asked, its new `state`, and what it sent. `retry`: again, not before
     `at`, with `delay` remembered; `holds`: those behind it wait for it. `release`: back as it was, without the attempt.
     `quarantine`: set aside, for the `reason`. `discard`: dropped, as the policy says.
-    `save`: only the state is written; the delivery is `NOBODYS`.
+    `save`: only the state and the `records` are written; the delivery is `NOBODYS`.
 
     `attempt`: how many attempts are used up afterwards. `started`: when this one began.
     """
@@ -143,6 +158,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     state: StateWrite | None = None
     outgoing: tuple[Outgoing, ...] = ()
     interrupts: int = 0
+    records: tuple[RecordWrite, ...] = ()
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -179,7 +195,7 @@ class Batch(msgspec.Struct):
     @property
     def lasts(self) -> bool:
         """Whether somebody gets to know of it, so that it must be on disk before."""
-        return bool(self.puts) or any(step.outgoing or step.reply is not None for step in self.steps)
+        return bool(self.puts) or any(step.outgoing or step.records or step.reply is not None for step in self.steps)
 
     @property
     def addresses(self) -> set[str]:

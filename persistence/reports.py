@@ -32,6 +32,32 @@ class Filter(msgspec.Struct, frozen=True):
     only: int | None = None
 
 
+class RecordFilter(msgspec.Struct, frozen=True):
+    """Which records: of this kind, in this status and position, that were changed before that time; `limit` of them, in
+    the order of their names, from the first one behind `after` on.
+    """
+
+    kind: str
+    status: str | None = None
+    position: str | None = None
+    before: float | None = None
+    after: str = ""
+    limit: int = 100
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is recorded of one of a kind; see `RecordWrite`. `made`, `changed`: seconds since the epoch."""
+
+    kind: str
+    name: str
+    version: int
+    status: str
+    position: str
+    made: float
+    changed: float
+    body: bytes
+
+
 class Letter(msgspec.Struct, frozen=True):
     """A message in quarantine, with all that is known of it.
 

@@ -13,7 +13,7 @@ from typing import Any
 import aiosqlite
 
 from .records import Failure
-from .reports import Counts, Filter, Letter, StoryEvent
+from .reports import Counts, Filter, Letter, Record, RecordFilter, StoryEvent
 from .sqlite_engine import SqliteEngine
 from .sqlite_look import looking_into
 from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, QUARANTINED, WAITING
@@ -199,6 +199,27 @@ class SqliteDesk:
             for address, states in found.items()
             if any(state not in (DONE, DROPPED) for state in states)
         }
+
+    async def records(self, only: RecordFilter) -> list[Record]:
+        """See `Desk.records`."""
+        wanted = {"status = ?": only.status, "position = ?": only.position, "changed < ?": only.before}
+        given = {condition: value for condition, value in wanted.items() if value is not None}
+        statement = (
+            "SELECT kind, name, version, status, position, made, changed, body FROM record"
+            f" WHERE kind = ? AND name > ?{''.join(f' AND {one}' for one in given)} ORDER BY name LIMIT ?"  # words only
+        )
+        async with looking_into(self._path) as connection:
+            rows = await self._rows(connection, statement, (only.kind, only.after, *given.values(), only.limit))
+        return [Record(*row) for row in rows]
+
+    async def forget(self, kind: str, names: Sequence[str]) -> int:
+        """See `Desk.forget`."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            statement = "DELETE FROM record WHERE kind = ? AND name = ?"
+            return sum(connection.execute(statement, (kind, name)).rowcount for name in names)
+
+        return await self._engine.transact(work)
 
     async def _rows(self, connection: aiosqlite.Connection, statement: str, values: tuple[Any, ...]) -> list[Any]:
         async with connection.execute(statement, values) as cursor:

@@ -24,7 +24,7 @@ from .port import Stirred
 from .records import Batch, Delivery, StateRecord, Verdict, Written
 from .sqlite_claims import Claims
 from .sqlite_puts import Stale
-from .sqlite_schema import DONE, DROPPED, QUARANTINED, connect, is_same, prepare
+from .sqlite_schema import DONE, DROPPED, QUARANTINED, RECORD_OF, STATE_OF, connect, is_same, prepare
 from .sqlite_session import SqliteSession
 from .syncer import Checkpointed, Syncer, SyncFailed, start_syncer
 
@@ -35,7 +35,6 @@ LOCKED_FOR = 30.0
 WAL_BYTES = 8 << 20
 """A write-ahead log of that size is written back into the file."""
 ENDED = f"{DONE}, {QUARANTINED}, {DROPPED}"
-STATE_OF = "SELECT version, body FROM state JOIN mailbox ON mailbox.id = state.mailbox WHERE address = ?"
 LOOK_EVERY = 64
 """Batches between two looks at the size of the write-ahead log."""
 
@@ -267,10 +266,11 @@ class SqliteEngine:
 
         return await self._in_one(extend)
 
-    async def read(self, address: str) -> StateRecord | None:
+    async def read(self, address: str, kind: str = "") -> StateRecord | None:
         """See `Engine.read`."""
+        statement, named = (RECORD_OF, (kind, address)) if kind else (STATE_OF, (address,))
         try:
-            row = self._open_connection.execute(STATE_OF, (address,)).fetchone()
+            row = self._open_connection.execute(statement, named).fetchone()
         except sqlite3.Error as error:
             raise _told(error, self.path) from error
         return StateRecord(row[0], row[1]) if row is not None else None

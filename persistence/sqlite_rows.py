@@ -8,7 +8,7 @@ every claim still held. Only if one did not, they are done one by one, to find o
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from .records import Step, Verdict
+from .records import RecordWrite, Step, Verdict
 from .sqlite_puts import Puts, Stale
 from .sqlite_runs import ACK_RUN, Claimed, runs
 from .sqlite_schema import DELAYED, DONE, DROPPED, QUARANTINED, WAITING
@@ -31,6 +31,14 @@ PARDON_LAST = (
 )
 FAIL = "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+NEW_RECORD = (
+    "INSERT OR IGNORE INTO record(kind, name, version, status, position, made, changed, body)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?, ?)"
+)
+RECORD = (
+    "UPDATE record SET version = version + 1, status = ?, position = ?, changed = ?, body = ?"
+    " WHERE kind = ? AND name = ? AND version = ?"
+)
 NEW_STATE = "INSERT OR IGNORE INTO state(version, body, mailbox) VALUES (?, ?, ?)"
 STATE = "UPDATE state SET version = ?, body = ? WHERE mailbox = ? AND version = ?"
 
@@ -63,6 +71,9 @@ class Rows(Puts):
         if changed != len(acks) + len(replied) + len(moves):
             raise Stale("a claim had ended")
         self._write_states(steps)
+        for step in steps:
+            if step.records:
+                self._write_records(step.records, now)
         self._tell(steps, now)
         changes = self.changes
         for step in steps:
@@ -160,6 +171,17 @@ class Rows(Puts):
             written = execute(STATE, (*values, first)) if first else execute(NEW_STATE, values)
             if written.rowcount != 1:
                 raise Stale("another state was there")
+
+    def _write_records(self, records: Iterable[RecordWrite], now: float) -> None:
+        execute = self.connection.execute
+        for one in records:
+            if one.expected:
+                values = (one.status, one.position, now, one.body, one.kind, one.name, one.expected)
+                written = execute(RECORD, values)
+            else:
+                written = execute(NEW_RECORD, (one.kind, one.name, one.status, one.position, now, now, one.body))
+            if written.rowcount != 1:
+                raise Stale("another record was there")
 
     def extend(self, id: int, token: int, progress: bytes | None, now: float) -> bool:
         """Tell how far a delivery got; False: its claim has ended. Of each attempt the story keeps the last word."""

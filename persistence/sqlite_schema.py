@@ -60,9 +60,18 @@ CREATE VIEW messages AS SELECT
     datetime(claimed, 'unixepoch') AS claimed, datetime(finished, 'unixepoch') AS finished
     FROM message JOIN mailbox ON mailbox.id = message.mailbox;
 """
-MIGRATIONS = (FIRST,)
+SECOND = """
+CREATE TABLE record(
+    kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL, position TEXT NOT NULL,
+    made REAL NOT NULL, changed REAL NOT NULL, body BLOB NOT NULL, UNIQUE (kind, name)
+);
+CREATE INDEX record_status ON record(kind, status, position);
+"""
+MIGRATIONS = (FIRST, SECOND)
 """Each makes a file of one version one of the next; the first one makes it of nothing."""
 VERSION = len(MIGRATIONS)
+RECORD_OF = "SELECT version, body FROM record WHERE kind = ? AND name = ?"
+STATE_OF = "SELECT version, body FROM state JOIN mailbox ON mailbox.id = state.mailbox WHERE address = ?"
 LAST = "SELECT max(coalesce((SELECT max(id) FROM message), 0), (SELECT value FROM meta WHERE name = 'last'))"
 """The highest id that was given; `last` holds that of a message that was deleted. (AUTOINCREMENT, which knows that too,
 would write its table once for each row.)"""

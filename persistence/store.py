@@ -166,9 +166,14 @@ class Store:
         if self._journal is not None:
             self._journal.consumers.has_room(address)
 
-    async def read(self, address: str) -> StateRecord | None:
-        """The state of an address."""
-        return await self._engine.read(address)
+    async def read(self, address: str, kind: str = "") -> StateRecord | None:
+        """The state of an address, or what is recorded of one of a kind."""
+        return await self._engine.read(address, kind)
+
+    @property
+    def desk(self) -> Desk:
+        """What can be looked at and done by hand."""
+        return self._desk
 
     async def extend(self, id: int, token: int, progress: bytes) -> bool:
         """Tell how far a delivery got; empty: as far as it was told before. False: its claim has ended."""
