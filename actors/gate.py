@@ -78,6 +78,8 @@ class Gate:
         token = self.machine.enter(now, True, waiter.weight)
         if self._line:
             self._called.discard(waiter)
+        if self._was_shut and token is not None:  # should it shut again, that is to be told
+            self._was_shut = self.machine.is_shut
         if token is None:
             self._join(waiter)
             self._arm(now)

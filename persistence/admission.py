@@ -4,6 +4,7 @@ So a refusal costs no write and no attempt. What was claimed, and is not begun w
 may be long, and another process may do better.
 """
 
+import random
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ SOON = 0.1
 """Seconds for which a message is put off, at least: a policy may say that it has room at once, and be asked by many."""
 REMEMBERED = 1_000
 PARDONS = 20
-"""How many attempts of one message that failed through a circuit that was not closed are given back."""
+"""For how many openings of a circuit the attempts of one message that failed through it are given back."""
 TURNS = 4
 """For so many openings, at most, others are tried before one that has failed often."""
 SPREAD = 0.2
@@ -39,7 +40,7 @@ class Admission:
 
     def __init__(self, passage: Passage, stir: Callable[[], object], let_go: Callable[[], object]) -> None:
         self._passage = passage
-        self._pardoned: dict[int, int] = {}  # how often; who was longest not, stands first
+        self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
         self._stir: Callable[[], None] = lambda: (stir(), None)[1]
         self._let_go: Callable[[], None] = lambda: (let_go(), None)[1]
 
@@ -67,31 +68,54 @@ class Admission:
         """Whether no circuit is open or tries anew: if one does, a failure is rather the dependency's."""
         return all(gate.machine.setback() == 0 for gate in self._passage.gates)
 
-    def retry(self, step: Step, policy: Retry, now: float) -> Step:
-        """A retry, put off until the budgets have room for it; never beyond the last moment at which it may begin.
+    def failed(self, step: Step, policy: Retry, now: float, holds: bool) -> Step:
+        """What follows a failure; a retry is put off until the budgets have room for it, but never beyond the last
+        moment at which it may begin.
 
-        Where it has failed through a circuit that is not closed, or is not any more, the attempt is given back: others
-        would have failed as well. Not for ever, for it may be the message after all, and stand in front of all others.
-        Where the order allows it, others are the next to be tried.
+        Where it has failed through a circuit that is not closed, or is not any more, the attempt is given back, also if
+        it was the last one: others would have failed as well. Not for ever, for it may be the message after all, and
+        stand in front of all others. Where the order allows it, others are the next to be tried.
         """
         clock, record = self._passage.house.now(), step.delivery
-        at, used = step.at, step.attempt
-        for gate in self._passage.gates:
-            setback = gate.machine.setback()
-            if setback:
-                before = self._pardoned.pop(record.id, 0)
-                self._pardoned[record.id] = before + 1
-                if not step.holds:
-                    at = max(at, now + setback * min(1 + before, TURNS) + step.delay)
-                if before < PARDONS:
-                    used = record.attempt - 1
+        setback = max((gate.machine.setback() for gate in self._passage.gates), default=0.0)
+        times = self._pardon(record.id, clock, setback) if setback else 0
+        if 0 < times <= PARDONS:
+            step = _given_back(step, policy, now, holds, self._passage.house.rng)
+        if step.outcome != "retry":
+            return step
+        at = step.at
+        if times and not step.holds:
+            at = max(at, now + setback * min(times, TURNS) + step.delay)
         for gate in self._passage.budgets:
             machine: Any = gate.machine
             at = max(at, now + machine.put_off(clock))
-        while len(self._pardoned) > REMEMBERED:
+        return msgspec.structs.replace(step, at=max(step.at, min(at, policy.last_start(record.accepted))))
+
+    def _pardon(self, id: int, clock: float, setback: float) -> int:
+        """How often it has failed through a circuit that was not closed; the probes of one opening count as one."""
+        times, until = self._pardoned.pop(id, (0, 0.0))
+        if clock >= until:
+            times, until = times + 1, clock + setback
+        self._pardoned[id] = times, until
+        if len(self._pardoned) > REMEMBERED:
             del self._pardoned[next(iter(self._pardoned))]
-        at = max(step.at, min(at, policy.last_start(record.accepted)))
-        return msgspec.structs.replace(step, at=at, attempt=used)
+        return times
+
+
+def _given_back(step: Step, policy: Retry, now: float, holds: bool, rng: random.Random) -> Step:
+    """The same without the attempt; another one in place of a quarantine because all are used up."""
+    record = step.delivery
+    if step.outcome == "retry":
+        return msgspec.structs.replace(step, attempt=record.attempt - 1)
+    if step.outcome != "quarantine" or step.reason != "attempts":
+        return step
+    delay = policy.delay(record.attempt, record.delay, rng)
+    if now + delay > policy.last_start(record.accepted):
+        return step
+    return Step(
+        record, "retry", record.attempt - 1, at=now + delay, delay=delay, holds=holds, started=step.started,
+        failure=step.failure,
+    )  # fmt: skip
 
 
 def put_off(record: Delivery, started: float, seconds: float, share: float, holds: bool, now: float, why: str) -> Step:

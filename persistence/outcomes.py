@@ -22,6 +22,11 @@ from .judge import Judge, no_answer, storable
 from .lanes import Lanes
 from .records import Delivery, Failure, Step, Verdict
 
+LATE = 0.001
+"""Seconds after the end of a park at which it is looked for a probe: the clocks of store and loop differ in their last
+digits, and a look that came too early would be the last one.
+"""
+
 
 class Outcomes(Door):
     """The deliveries in hand in the mailbox of `owner`, and how they end."""
@@ -76,6 +81,7 @@ class Outcomes(Door):
         self._out(hand.record)
         self._parking.released(str(hand.record.id))
         self._put_aside(hand.record, "expired" if hand.record.expires < self.now() else "deadline", None)
+        self.store.has_room(self.address)
 
     def give_back(self, hand: Hand) -> None:
         """Nobody will handle it here: the store hands it out again."""
@@ -143,8 +149,8 @@ class Outcomes(Door):
         )  # fmt: skip
         if parked is not None:
             self._park(parked, record, now, max(parked.until - clock, 0.0))
-        elif self.admission is not None and step.outcome == "retry":
-            step = self.admission.retry(step, self.spec.retry, now)
+        elif self.admission is not None:
+            step = self.admission.failed(step, self.spec.retry, now, lane is not None)
         self._tell(DeliveryFailed(self.path, self.address, record.id, record.attempt, failure.error))
         if step.outcome == "quarantine":
             self._tell(Quarantining(self.path, self.address, record.id, step.reason))
@@ -172,7 +178,7 @@ class Outcomes(Door):
             self._tell(MailboxParked(self.path, self.address, pause))
             self._let_go_of_those_behind(None)
         self.store.pardon([int(id) for id in parked.give_back if int(id) != record.id])
-        self.store.stir_at(self.address, now + pause)
+        self.store.stir_at(self.address, now + pause + LATE)
 
     def _let_go_of_those_behind(self, lane: str | None) -> None:
         """They go back to the store, which hands them out in their turn. None: whatever was not begun."""
@@ -182,7 +188,12 @@ class Outcomes(Door):
 
         places: Any = (self.mailbox, *self.mailbox.workers) if self.routed else (self.mailbox,)
         behind = self._lanes.clear(lane)
-        waiting: list[Handed] = [one for place in places for one in place.take_out(chosen)]
+        waiting: list[Handed] = []
+        for place in places:
+            taken = place.take_out(chosen)
+            waiting += taken
+            if taken and not place.queue:
+                place.owner.wake()  # if it was paused, it waits for nothing any more
         for envelope in waiting:
             self._out(envelope.work.record)
             self._parking.released(str(envelope.work.record.id))
