@@ -38,6 +38,7 @@ class Surroundings(Post, Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
     @property
     def guards(self) -> Guards: ...
+    def classes(self, wanted: Callable[[type[Any]], object]) -> list[tuple[str, type[Any]]]: ...
 
 
 class Host(Protocol):
@@ -99,6 +100,10 @@ class Context:
         Raises `WrongClass` if another kind lives there.
         """
         return self._host.locate(posixpath.join(self._host.around, path), actor)
+
+    def find(self, wanted: Callable[[type[Any]], object]) -> list[tuple[str, type[Any]]]:
+        """The paths and classes of the system's actors whose class is wanted."""
+        return self._host.runtime.classes(wanted)
 
     async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]:
         """Start a child at `<this path>/name`, which dies with this incarnation; return when its `started()` has.

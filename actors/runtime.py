@@ -4,7 +4,7 @@ One per `ActorSystem`, never global: two systems in a process never see each oth
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context as Variables
 from typing import Any, TypeVar
 
@@ -96,6 +96,11 @@ class Runtime:
     def find(self, path: str) -> Any:
         """Who lives at the path, or None."""
         return self.actors.get(path)
+
+    def classes(self, wanted: Callable[[type[Any]], object]) -> list[tuple[str, type[Any]]]:
+        """The paths and classes of all actors whose class is wanted, those that other processes run included."""
+        found = [(path, actor.interfaces[0]) for path, actor in self.actors.items()]
+        return [(path, kind) for path, kind in found if wanted(kind)]
 
     def absent(self, path: str, actor: type[Any]) -> Absent | None:
         """What stands in for an actor that is not there, if its class names a durable mailbox: the store is."""

@@ -244,6 +244,10 @@ class ActorSystem:
             raise ValueError(f"expected an absolute path such as /bank/ledger, got {path!r}")
         return self._running("refs").locate(path, actor)
 
+    def find(self, wanted: Callable[[type[Any]], object]) -> list[tuple[str, type[Any]]]:
+        """The paths and classes of the actors whose class is wanted. Raises `SystemNotRunning`."""
+        return self._running("actors").classes(wanted)
+
     def topic(self, name: str, kind: type[T]) -> Topic[T]:
         """The topic of that name, whose messages are of that type. Raises `SystemNotRunning`."""
         return Topic(self._running("topics"), name, kind)

@@ -1,12 +1,15 @@
 """Durable mailboxes: at least once, retries, idempotency keys, delays, quarantine; state that is saved with the ack."""
 
 from .codec import Undecodable, Unencodable, handler, local
+from .definition import AmbiguousSteps, DefinitionError, NoWayOut, UnknownState, UnreachableState
 from .durable import Durable
 from .errors import (
     AddressTaken,
     NoStore,
     NotStaged,
     OutcomeUnknown,
+    RunFailed,
+    RunNotFound,
     StoreCorrupt,
     StoreError,
     StoreTooNew,
@@ -31,9 +34,14 @@ from .quarantine import Quarantine
 from .records import Failure
 from .reports import REASONS, Counts, Group, Letter, StoryEvent
 from .retention import KEEP_ALL, Retention
+from .run import Run, RunInfo
+from .run_record import HistoryEvent
+from .runner import machine
 from .schedule import Schedule, cron, every
 from .schedule_clock import ScheduleClock, ScheduleRecord, schedules
 from .sqlite import Sqlite
+from .state_machine import StateMachine, StepContext
+from .steps import Reject, after, call, each, parallel, signal, step
 from .store import Store
 
 # isort: split
@@ -44,12 +52,15 @@ __all__ = [
     "KEEP_ALL",
     "REASONS",
     "AddressTaken",
+    "AmbiguousSteps",
     "Counts",
+    "DefinitionError",
     "DeliveryFailed",
     "DeliveryLost",
     "Durable",
     "Failure",
     "Group",
+    "HistoryEvent",
     "InHand",
     "Letter",
     "MailboxOpened",
@@ -57,21 +68,29 @@ __all__ = [
     "Memory",
     "NoStore",
     "NoTransaction",
+    "NoWayOut",
     "NotStaged",
     "Outbox",
     "OutcomeUnknown",
     "Quarantine",
     "Quarantining",
+    "Reject",
     "Retention",
     "Retry",
     "RetryAfter",
+    "Run",
+    "RunFailed",
+    "RunInfo",
+    "RunNotFound",
     "Schedule",
     "ScheduleClock",
     "ScheduleFired",
     "ScheduleLate",
     "ScheduleRecord",
     "Sqlite",
+    "StateMachine",
     "StateRefused",
+    "StepContext",
     "Store",
     "StoreCorrupt",
     "StoreError",
@@ -82,13 +101,22 @@ __all__ = [
     "StoryEvent",
     "Undecodable",
     "Unencodable",
+    "UnknownState",
+    "UnreachableState",
+    "after",
+    "call",
     "cron",
     "discard",
+    "each",
     "every",
     "handler",
     "local",
+    "machine",
+    "parallel",
     "quarantine",
     "retry",
     "retry_after",
     "schedules",
+    "signal",
+    "step",
 ]

@@ -8,7 +8,9 @@ ActorError
 │   └── StoreCorrupt        the file is no store, or a damaged one
 ├── NoStore                 a durable actor in a system without a store
 ├── AddressTaken            two mailboxes of one system have the same address
-└── NotStaged               what cannot be done inside a delivery
+├── NotStaged               what cannot be done inside a delivery
+├── RunFailed               a run of a state machine waits in quarantine
+└── RunNotFound             there is no such run, or it does not stand so
 Undecodable (ValueError)    a payload that does not fit its handler any more
 """
 
@@ -45,3 +47,18 @@ class AddressTaken(ActorError):
 
 class NotStaged(ActorError):
     """It cannot be done inside a delivery, which commits all that it does at its end."""
+
+
+class RunFailed(ActorError):
+    """A run of a state machine has failed in that `state`, and waits for somebody who mends it: see `Run.redrive`.
+
+    `letter`: the message of the step that failed, in quarantine.
+    """
+
+    def __init__(self, run: str, state: str, error: str, letter: int) -> None:
+        super().__init__(f"run {run} has failed in state {state}: {error}")
+        self.run, self.state, self.error, self.letter = run, state, error, letter
+
+
+class RunNotFound(ActorError):
+    """There is no such run, or it does not stand as it would have to."""

@@ -28,6 +28,7 @@ from .codec import HandlerCodec
 from .crash_points import Point
 from .durable_state import DurableState
 from .judge import storable
+from .plan import Plan
 from .records import Delivery, Failure, Outgoing, Step, Verdict
 from .replies import refused, replied
 from .solitude import Solitude
@@ -80,7 +81,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     `staged`: what goes into the store with its end; `later`: what actors in memory are sent after that. Most send
     nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand. `until`: when no attempt
     may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there. `laned`: whether others wait
-    in a lane until it has ended. `permit`: what the policies of its actor gave it.
+    in a lane until it has ended. `permit`: what the policies of its actor gave it. `plan`: see there; an attempt of one
+    that has a plan may fail without harm to the instance.
     """
 
     front: Front
@@ -100,6 +102,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     alone: bool = False
     laned: bool = False
     permit: Permit | None = None
+    plan: Plan | None = None
 
     @property
     def delivery(self) -> InHand:
@@ -188,8 +191,17 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         # Of one with an idempotency key too: whoever sends it a second time may ask.
         reply = replied(self.codec.encode_result(result)) if record.asked or record.once else None
         state = self.front.state.write(self.instance) if self.front.state is not None else None
-        return Step(
+        step = Step(
             record, "ack", record.attempt, started=self.started, reply=reply, state=state, outgoing=tuple(self.staged)
+        )
+        return step if self.plan is None else self.planned(step, self.plan)
+
+    def planned(self, step: Step, plan: Plan) -> Step:
+        """That outcome, with all that goes with it."""
+        return msgspec.structs.replace(
+            step,
+            records=plan.records(step.outcome, step.failure),
+            outgoing=step.outgoing + plan.outgoing(step.outcome),
         )
 
     def _went_wrong(self, error: BaseException) -> None:
@@ -217,7 +229,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             front.settle(self, step, error)
             return
         front.failed(self, error, failure)
-        raise Renew(error) from error
+        if self.plan is None:
+            raise Renew(error) from error
 
     def _is_cut_off(self, error: BaseException) -> bool:
         """Whether the incarnation is being cancelled, and did not merely cancel something itself. What its handler then
@@ -266,6 +279,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         """It is known whether its outcome was written; until then a crash would use the attempt up."""
         if crash_points.on:
             crash_points.at(Point.KNOWN)
+        if self.plan is not None:
+            self.plan.settled(verdict)
         slot, self.slot = self.slot, -1
         if slot >= 0:
             self.front.end(slot)

@@ -45,12 +45,14 @@ class Judge:
         now: float,
         clock: float,
         parks: bool = True,
+        policy: Retry | None = None,
     ) -> Judged:
         """The handler raised. `holds`: whether those behind it wait for its retry. `now`: on the store's clock,
         `clock`: on that of the loop. `parks`: whether it counts among the failures in a row that park the mailbox.
+        `policy`: in place of the mailbox's.
         """
         raised = Failed(error, record.attempt, record.accepted, record.delay)
-        verdict = decide(self._policy, raised, now, self._rng)
+        verdict = decide(policy or self._policy, raised, now, self._rng)
         parked = None
         if parks and not isinstance(verdict, Discarded) and not (isinstance(verdict, Quarantined) and verdict.ruled):
             parked = self.parking.failed(str(record.id), clock, self._rng)

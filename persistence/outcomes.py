@@ -145,8 +145,11 @@ class Outcomes(Door):
         lane = self._lanes.lane_of(record)
         parks = self.admission is None or self.admission.is_well  # else a circuit knows better what all wait for
         step, parked = self._judge.failed(
-            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks
+            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks,
+            policy=hand.plan.retry if hand.plan is not None else None,
         )  # fmt: skip
+        if hand.plan is not None:
+            step = hand.planned(step, hand.plan)
         if parked is not None:
             self._park(parked, record, now, max(parked.until - clock, 0.0))
         elif self.admission is not None:

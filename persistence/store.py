@@ -12,6 +12,7 @@ from upright.actors.events import Event
 from upright.actors.runtime import Runtime
 from upright.supervision.events import BreakerClosed
 
+from .arrivals import Arrivals
 from .clock import Clock
 from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
@@ -43,6 +44,8 @@ class Store:
         self._asked: dict[int, list[tuple[Envelope, Any]]] = {}
         self._looking: asyncio.Future[None] | None = None
         self.solitude = Solitude(self._asked_inside)
+        self.arrivals = Arrivals()
+        """Who waits here for the end of a run of a state machine."""
         self.quarantine = Quarantine(desk, self)
         """The messages that were set aside: look, redrive, discard."""
 
@@ -178,6 +181,11 @@ class Store:
     async def extend(self, id: int, token: int, progress: bytes) -> bool:
         """Tell how far a delivery got; empty: as far as it was told before. False: its claim has ended."""
         return await self._engine.extend(id, token, progress or None)
+
+    @property
+    def name(self) -> str:
+        """The name that the store was given when it was made, unlike any other's."""
+        return self._engine.name
 
     def key_of(self, id: int) -> str:
         """The idempotency key that a message has for the world outside."""

@@ -24,8 +24,8 @@ from ..memory import Memory
 from ..records import Outgoing, StateRecord
 from ..reports import Filter, Letter
 from ..sqlite import Sqlite
-from ..sqlite_engine import STATE_OF
 from ..sqlite_look import looking_into
+from ..sqlite_schema import STATE_OF
 from ..store import Store
 
 PLACE = "replayed"

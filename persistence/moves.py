@@ -1,0 +1,104 @@
+"""What a run does next: decided here, from its definition and its record, without I/O; carried out by the `runner`.
+
+a run that                                  | does next
+is to be cancelled, and nothing is joining  | takes back what was done, then goes to the state `cancelled`
+compensates                                 | takes back the latest step that is not taken back; at the end, goes on
+is in a final state                         | finishes
+has a step whose guard is true              | that step
+has an early signal that fits               | that signal's step
+else                                        | waits: for a signal, a time, branches, or for ever
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .definition import Definition
+from .run_record import Done, RunRecord
+from .steps import Transition
+
+
+class Perform(msgspec.Struct, frozen=True):
+    """Do that step; `signal`: with that early signal's payload, the `place`-th that waits."""
+
+    transition: Transition
+    signal: bytes | None = None
+    place: int = -1
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """Take that step back."""
+
+    done: Done
+    transition: Transition
+
+
+class Arrive(msgspec.Struct, frozen=True):
+    """All is taken back: be in the goal."""
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The run is over."""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Nothing to do until something comes; `timers`: what comes by itself."""
+
+    timers: tuple[Transition, ...] = ()
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The definition knows nothing any more of where the run is; `why`."""
+
+    why: str
+
+
+Move = Perform | Undo | Arrive | Finish | Wait | Lost
+
+
+def next_move(definition: Definition, record: RunRecord, data: Callable[[], Any]) -> Move:
+    """What comes next. `data`: gives the data, if a guard wants to see it. Raises what a guard raises."""
+    if record.status == "compensating":
+        done = record.to_undo
+        if done is None:
+            return Arrive()
+        transition = definition.transitions.get(done.step)
+        if transition is None or transition.undo is None:
+            return Lost(f"it has no step {done.step!r} with an undo any more, which is to be taken back")
+        return Undo(done, transition)
+    state = definition.state(record.state)
+    if state is None:
+        return Lost(f"it has no state {record.state!r} any more")
+    if state in definition.final:
+        return Finish()
+    if record.joining is not None:
+        if record.joining.step not in definition.transitions:
+            return Lost(f"it has no step {record.joining.step!r} any more, whose branches are waited for")
+        return Wait(_timers(definition, record))
+    return _onward(definition, record, definition.out[state], data)
+
+
+def _onward(definition: Definition, record: RunRecord, ways: list[Transition], data: Callable[[], Any]) -> Move:
+    known: list[Any] = []
+
+    def lets(transition: Transition) -> bool:
+        if transition.when is None:
+            return True
+        if not known:
+            known.append(data())
+        return bool(transition.when(known[0]))
+
+    for transition in ways:
+        if transition.starts_by_itself and lets(transition):
+            return Perform(transition)
+    for place, (name, payload) in enumerate(record.inbox):
+        for transition in ways:
+            if transition.kind == "signal" and transition.name == name and lets(transition):
+                return Perform(transition, payload, place)
+    return Wait(_timers(definition, record))
+
+
+def _timers(definition: Definition, record: RunRecord) -> tuple[Transition, ...]:
+    state = definition.state(record.state)
+    return tuple(one for one in definition.out[state] if one.kind == "after") if state is not None else ()

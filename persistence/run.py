@@ -1,0 +1,198 @@
+"""A run of a state machine, as those see it who started it or look for it."""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from upright.actors.refs import Ref
+
+from .errors import RunFailed, RunNotFound
+from .records import StateRecord
+from .reports import Record, RecordFilter
+from .run_record import ENDED, HistoryEvent, RunRecord, Status, decoded
+from .signals import signal_form
+
+D = TypeVar("D")
+P = ParamSpec("P")
+POLL = 1.0
+"""Seconds between two looks for the end of a run that another process may run."""
+PAGE = 100
+
+
+class Place(Protocol):
+    """A system, or a context: where runs are looked for."""
+
+    def find(self, wanted: Callable[[type[Any]], object]) -> list[tuple[str, type[Any]]]: ...
+    def ref(self, path: str, actor: type[Any]) -> Ref[Any]: ...
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """A run in a list. `state`: by its value. `started`, `changed`: seconds since the epoch."""
+
+    id: str
+    status: Status
+    state: str
+    started: float
+    changed: float
+
+
+class Machines:
+    """The machines of one class in one system: where its runs are. Raises `LookupError` unless there is one of them, or
+    one of that `name`.
+    """
+
+    def __init__(self, place: Place, machine: Any, name: str | None) -> None:
+        self.machine, self._place = machine, place
+        found = place.find(lambda kind: getattr(kind, "machine", None) is machine)
+        if name is not None:
+            found = [(path, kind) for path, kind in found if path.rpartition("/")[2] == name]
+        if len(found) != 1:
+            there = ", ".join(path for path, _ in found) or "none"
+            raise LookupError(
+                f"expected one machine of {machine.__name__} in this system, got {there}: "
+                f'put machine("…", {machine.__name__}) into its tree, or name one of several'
+            )
+        ((path, self.runner),) = found
+        self.ref: Ref[Any] = place.ref(path, self.runner)
+        self.kind: str = self.runner.mailbox.address
+        recipient: Any = self.ref.recipient
+        self.store: Any = recipient.mailbox.keeper.store
+
+    def locate(self, path: str, actor: type[Any]) -> Ref[Any]:
+        """The ref of a path, for data that has some."""
+        return self._place.ref(path, actor)
+
+    async def tell(self, handler: str, id: str, *args: Any, once: str = "") -> Any:
+        """Send the runner a message about a run."""
+        ref = self.ref.keyed(id)
+        return await (ref.once(once) if once else ref).tell(getattr(self.runner, handler), id, *args)
+
+    async def read(self, id: str) -> RunRecord | None:
+        """The record of a run; None if there is none yet."""
+        found: StateRecord | None = await self.store.read(id, self.kind)
+        return decoded(found.body) if found is not None else None
+
+    async def runs(self, only: RecordFilter) -> AsyncIterator[Record]:
+        """The records, by their ids, a page at a time."""
+        left = only.limit
+        while left > 0:
+            page = msgspec.structs.replace(only, limit=min(left, PAGE))
+            found: list[Record] = await self.store.desk.records(page)
+            for one in found:
+                yield one
+            if len(found) < page.limit:
+                return
+            left -= len(found)
+            only = msgspec.structs.replace(only, after=found[-1].name)
+
+
+class Run(Generic[D]):
+    """One run, by its `id`. Made by `ProcessOrder.start` and `ProcessOrder.run`; it costs nothing to hold."""
+
+    def __init__(self, machines: Machines, id: str) -> None:
+        self._machines, self.id = machines, id
+
+    async def result(self) -> D:
+        """Wait until it is over, completed or not, and return its data.
+
+        Raises `RunFailed` when it has failed and waits in quarantine for somebody to mend it. After that it may be
+        asked again.
+        """
+        machines, arrivals = self._machines, self._machines.store.arrivals
+        while True:
+            news = arrivals.wait((machines.kind, self.id))
+            try:
+                record = await machines.read(self.id)
+                if record is not None and record.status in ENDED:
+                    return self._data(record)
+                if record is not None and (record.letter or record.status == "failed"):
+                    raise RunFailed(self.id, record.state, record.error, record.letter)
+                await asyncio.wait({news}, timeout=POLL)
+            finally:
+                news.cancel()
+
+    async def state(self) -> Any:
+        """The state in which it is; the initial one before its first step is done."""
+        record = await self._machines.read(self.id)
+        definition = self._machines.machine.definition
+        if record is None:
+            return definition.initial
+        found: enum.Enum | None = definition.state(record.state)
+        return record.state if found is None else found
+
+    async def status(self) -> Status:
+        """How it stands: `running`, `retrying`, `waiting`, `compensating`, `failed`, `completed`, `rejected` or
+        `cancelled`.
+        """
+        record = await self._machines.read(self.id)
+        if record is None:
+            return "running"
+        return "failed" if record.letter else record.status
+
+    async def data(self) -> D:
+        """Its data as they are now. Raises `RunNotFound` before its first step has been tried."""
+        return self._data(await self._read())
+
+    async def query(self, function: Callable[Concatenate[Any, D, P], Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """What a plain method of the machine makes of its data, which it must not change."""
+        machine = self._machines.machine
+        return function(machine.__new__(machine), await self.data(), *args, **kwargs)
+
+    async def history(self) -> list[HistoryEvent]:
+        """What has happened to it, the oldest first."""
+        record = await self._machines.read(self.id)
+        return list(record.history) if record is not None else []
+
+    async def signal(
+        self, handler: Callable[Concatenate[Any, D, P], Awaitable[Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> None:  # fmt: skip
+        """Send it a signal, by the method that is to be called; returns when it is stored. One that comes before the
+        run waits for it is kept. Raises `WrongArguments`.
+        """
+        name = getattr(handler, "__name__", "")
+        transition = self._machines.machine.definition.transitions.get(name)
+        if transition is None or transition.kind != "signal":
+            title = self._machines.machine.__name__
+            raise LookupError(f"expected a method of {title} that is marked with @signal, got {name or handler!r}")
+        payload = signal_form(transition.function).encode(handler, args, kwargs)
+        await self._machines.tell("signalled", self.id, name, payload)
+
+    async def cancel(self, why: str = "") -> None:
+        """Have it take back what was done, the latest first, and end as `cancelled`; returns when that is stored. A
+        step that is in hand comes to its end before, and so does one that waits for its next attempt.
+        """
+        await self._machines.tell("cancel", self.id, why or "cancelled by hand")
+
+    async def redrive(self, step: Callable[..., Any] | None = None) -> None:
+        """Go on with the step that failed, with new attempts; or from an earlier `step`, whatever was done since.
+        Raises `RunNotFound` if there is nothing to redrive.
+        """
+        record = await self._read()
+        if step is not None:
+            await self._machines.tell("rewind", self.id, step.__name__)
+        elif not record.letter or not await self._machines.store.quarantine.redrive(record.letter):
+            raise RunNotFound(f"expected run {self.id!r} to have failed, it is {record.status}")
+
+    async def mermaid(self) -> str:
+        """Its way through the states, as a Mermaid diagram."""
+        return str(self._machines.machine.mermaid(await self._machines.read(self.id)))
+
+    async def svg(self) -> str:
+        """Its way through the states, as an SVG picture."""
+        return str(self._machines.machine.svg(await self._machines.read(self.id)))
+
+    async def _read(self) -> RunRecord:
+        record = await self._machines.read(self.id)
+        if record is None:
+            raise RunNotFound(f"expected a run {self.id!r} of {self._machines.kind}: there is none yet")
+        return record
+
+    def _data(self, record: RunRecord) -> D:
+        data: D = self._machines.machine.read_data(record.data, record.version, self._machines.locate)
+        return data
+
+    def __repr__(self) -> str:
+        return f"<Run {self._machines.kind} {self.id}>"

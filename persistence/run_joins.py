@@ -1,0 +1,145 @@
+"""How branches that run beside each other begin, and what follows when they are done: the rest of `run_steps`.
+
+Each branch is a message with a key of its own, so that it has attempts of its own and waits for no other. It changes
+nothing of the run; what it returns comes back as a message to the run, which is handled in the run's own order.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .records import Outgoing
+from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan
+from .run_record import Joining, Parent
+from .run_steps import RunSteps
+from .state_machine import StateMachine
+from .steps import Reject, Transition
+
+
+class RunJoins(RunSteps):
+    """Makes all moves of one runner's runs, those that join others too."""
+
+    async def _begin_joining(self, plan: RunPlan, transition: Transition) -> None:
+        """Have the branches begin, as many at once as may."""
+        record = plan.record
+        if transition.kind == "call":
+            assert transition.given is not None
+            record.joining = Joining(transition.name, 1, begun=1)
+            await self._begin_child(plan, transition)
+            return
+        size = len(transition.branches)
+        if transition.over is not None:
+            size = len(list(transition.over(plan.data())))
+        record.joining = Joining(transition.name, size)
+        if size:
+            self._begin_branches(plan, transition)
+        else:
+            record.joining = None
+            await self._perform(plan, transition, [])
+
+    def _begin_branches(self, plan: RunPlan, transition: Transition) -> None:
+        record = plan.record
+        joining = record.joining
+        assert joining is not None
+        under_way = joining.begun - len(joining.results) - len(joining.failed) - joining.refused
+        first = joining.begun
+        joining.begun = min(joining.size, first + max(0, transition.at_once - under_way))
+        plan.hand.stage(
+            self._runner.message(
+                "branch", f"{plan.id}#{transition.name}#{index}", plan.id, record.entry, transition.name, index
+            )
+            for index in range(first, joining.begun)
+        )
+
+    async def _begin_child(self, plan: RunPlan, transition: Transition) -> None:
+        child: type[StateMachine[Any]] = transition.machine
+
+        def runs_it(kind: type[Any]) -> bool:
+            return getattr(kind, "machine", None) is child
+
+        found = self._runner.ctx.find(runs_it)
+        if len(found) != 1:
+            raise LookupError(f"expected one machine of {child.__name__} in this system, found {len(found)}")
+        assert transition.given is not None
+        visit = plan.record.visits.get(transition.name, 0)
+        parent = Parent(self._runner.ctx.path, plan.id, plan.record.entry, transition.name)
+        data = child.form.encode(transition.given(plan.data()))
+        await self._tell(
+            found[0][0], "begin", f"{plan.id}/{transition.name}/{visit}", data, child.version, parent
+        )  # fmt: skip
+
+    async def branch(self, plan: RunPlan, entry: int, name: str, index: int) -> None:
+        """Run one branch, if it is still waited for."""
+        joining, transition = plan.record.joining, self._definition.transitions.get(name)
+        if joining is None or plan.record.entry != entry or transition is None or index in joining.results:
+            return
+        visit = plan.record.visits.get(name, 0)
+
+        def said(result: bytes, rejected: str, failed: str) -> Outgoing:
+            return self._runner.message("joined", plan.id, plan.id, entry, name, index, result, rejected, failed)
+
+        plan.hand.plan = ours = BranchPlan(transition.retry, said)
+        function, args = transition.branches[0], tuple[Any, ...]()
+        if transition.over is not None:
+            args = (list(transition.over(plan.data()))[index],)
+        else:
+            function = transition.branches[index]
+        try:
+            result = await self._call(plan, name, function, transition.timeout, f"{visit}-{index}", *args)
+        except Reject as error:
+            ours.rejected = str(error) or "rejected"
+        else:
+            ours.result = msgspec.msgpack.encode(result)
+
+    async def joined(self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str) -> None:
+        """One of what was waited for has ended."""
+        record, joining = plan.record, plan.record.joining
+        assert joining is not None
+        transition = self._definition.transitions.get(joining.step)
+        if transition is None:
+            plan.retry = DEFINITION
+            raise DefinitionChanged(f"{self._definition.title} has no step {joining.step!r} any more")
+        if index in joining.results:
+            return
+        joining.failed.pop(index, None)
+        if rejected:
+            joining.rejected, joining.refused = joining.rejected or rejected, joining.refused + 1
+        elif failed:
+            joining.failed[index] = failed
+        else:
+            joining.results[index] = result
+        plan.tell("joined", joining.step, error=rejected or failed)
+        if joining.begun < joining.size and not joining.rejected and record.cancel is None:
+            self._begin_branches(plan, transition)
+        if len(joining.results) == joining.size:
+            await self._perform(plan, transition, self._results(transition, joining))
+        elif self._is_joining(plan):
+            plan.change()
+            return
+        elif joining.rejected:
+            if transition.on_reject is None:
+                plan.retry = REJECTED
+                raise Reject(joining.rejected)
+            plan.tell("rejected", transition.name, error=joining.rejected)
+            self._divert(plan, transition.on_reject)
+        elif record.cancel is None:  # what failed waits in quarantine
+            record.status, record.error = "failed", next(iter(joining.failed.values()), "")
+            plan.change()
+            return
+        await (self._follow(plan) if record.cancel is None else self.advance(plan))
+
+    def _results(self, transition: Transition, joining: Joining) -> Any:
+        if transition.kind == "call":
+            return transition.machine.form.decode(joining.results[0], self._runner.locate)
+        ordered = [joining.results[index] for index in range(joining.size)]
+        functions = transition.branches if transition.over is None else transition.branches * joining.size
+        return [read_result(one, body) for one, body in zip(functions, ordered, strict=True)]
+
+
+def read_result(function: Callable[..., Any], body: bytes) -> Any:
+    """What a branch has returned, as what its annotation says."""
+    returned: Any = inspect.signature(function, eval_str=True).return_annotation
+    kind = Any if returned is inspect.Signature.empty else returned
+    return msgspec.msgpack.decode(body, type=kind)

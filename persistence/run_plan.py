@@ -1,0 +1,163 @@
+"""One delivery's part in a run: the record as it was, as it becomes, and what goes into the store with either."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from upright.supervision.retry import Retry, quarantine
+
+from .codec import Undecodable
+from .hand import Hand
+from .records import Failure, Outgoing, RecordWrite, Verdict
+from .run_record import ENDED, HistoryEvent, RunRecord, decoded, encoded
+from .state_machine import StateMachine
+
+DEFINITION = Retry(classify=lambda _: quarantine("definition"))
+"""For a run whose definition knows nothing of it any more: it waits in quarantine until that is mended."""
+REJECTED = Retry(classify=lambda _: quarantine("rejected"))
+
+
+class DefinitionChanged(Exception):
+    """The definition does not know any more where this run is."""
+
+
+class House(Protocol):
+    """What a plan needs of its runner."""
+
+    machine: type[StateMachine[Any]]
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    def wrote(self, id: str, version: int, body: bytes) -> None: ...
+    def refused(self, id: str) -> None: ...
+    def told(self, id: str) -> None: ...
+
+
+class RunPlan:
+    """What a delivery does to the run of that id. `before`: its record, as it was stored, empty for none."""
+
+    def __init__(self, house: House, hand: Hand, id: str, version: int, before: bytes, locate: Any) -> None:
+        self._house, self.hand, self.id, self._version, self._before = house, hand, id, version, before
+        self._locate = locate
+        self.record = decoded(before) if before else RunRecord(house.machine.version, "", b"")
+        self._data: Any = None
+        self._is_read = False
+        self._changed = False
+        self.step = ""
+        self.retry: Retry = Retry()
+        self._written: RecordWrite | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a run."""
+        return self._version > 0
+
+    def now(self) -> float:
+        """The time on the store's clock."""
+        return self.hand.front.now()
+
+    def data(self) -> Any:
+        """The data, which the steps may change. Raises `DefinitionChanged` where it cannot be read."""
+        if not self._is_read:
+            machine, record = self._house.machine, self.record
+            try:
+                self._data = machine.read_data(record.data, record.version, self._locate)
+            except Undecodable as error:
+                self.retry = DEFINITION
+                raise DefinitionChanged(str(error)) from error
+            if record.version != machine.version:
+                record.version = machine.version
+                self.tell("upgraded", error=f"to version {machine.version}")
+            self._is_read = True
+        return self._data
+
+    def undo_changes(self) -> None:
+        """The step has failed: the data is as it was."""
+        self.record.data = decoded(self._before).data if self._before else self.record.data
+        self.record.version = decoded(self._before).version if self._before else self.record.version
+        self._is_read = False
+
+    def tell(self, name: str, step: str = "", attempt: int = 0, error: str = "") -> None:
+        """Add a line to the run's history."""
+        began = self.hand.started if attempt else 0.0
+        record = self.record
+        record.tell(
+            HistoryEvent(name, self.now(), step, record.state, attempt, began, self._house.owner, error,
+                         self.hand.record.trace)
+        )  # fmt: skip
+
+    def change(self) -> None:
+        """The record is to be written with the end of this delivery."""
+        self._changed = True
+
+    def records(self, outcome: str, failure: Failure | None) -> tuple[RecordWrite, ...]:
+        """See `Plan.records`."""
+        if outcome == "ack":
+            if not self._changed:
+                return ()
+            if self._is_read:
+                self.record.data = self._house.machine.form.encode(self._data)
+        elif outcome in ("retry", "quarantine", "discard") and failure is not None:
+            record = decoded(self._before) if self._before else self.record
+            self.record, self._is_read = record, False
+            self.tell("failed", self.step, self.hand.record.attempt, failure.error)
+            record.error = failure.error
+            if record.status != "compensating":
+                record.status = "retrying" if outcome == "retry" else "failed"
+            if outcome != "retry":
+                record.letter = self.hand.record.id
+        else:
+            return ()
+        body = encoded(self.record)
+        status = "failed" if self.record.letter and outcome != "ack" else self.record.status
+        written = RecordWrite(self._house.kind, self.id, self._version, body, status, self.record.state)
+        self._written = written
+        self._house.wrote(self.id, self._version + 1, body)
+        return (written,)
+
+    def outgoing(self, outcome: str) -> tuple[Outgoing, ...]:
+        """See `Plan.outgoing`."""
+        return ()
+
+    def settled(self, verdict: Verdict) -> None:
+        """See `Plan.settled`."""
+        if verdict != "ok":
+            self._house.refused(self.id)
+        elif self._written is not None and (self._written.status in ENDED or self._written.status == "failed"):
+            self._house.told(self.id)
+
+
+class BranchPlan:
+    """A branch's part in a run: it writes no record, but has the run told of its end. `said`: makes that message."""
+
+    def __init__(self, retry: Retry, said: Callable[[bytes, str, str], Outgoing]) -> None:
+        self.retry, self._said = retry, said
+        self._failure = ""
+        self.result: bytes | None = None
+        self.rejected = ""
+
+    def records(self, outcome: str, failure: Failure | None) -> tuple[RecordWrite, ...]:
+        """See `Plan.records`."""
+        self._failure = failure.error if failure is not None else ""
+        return ()
+
+    def outgoing(self, outcome: str) -> tuple[Outgoing, ...]:
+        """See `Plan.outgoing`."""
+        if outcome in ("quarantine", "discard"):
+            return (self._said(b"", "", self._failure or outcome),)
+        if outcome == "ack" and (self.result is not None or self.rejected):
+            return (self._said(self.result or b"", self.rejected, ""),)
+        return ()
+
+    def settled(self, verdict: Verdict) -> None:
+        """See `Plan.settled`."""
+
+
+async def in_time(call: Any, limit: float) -> Any:
+    """The call, which may take so many seconds."""
+    if limit == float("inf"):
+        return await call
+    async with asyncio.timeout(limit):
+        return await call

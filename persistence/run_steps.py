@@ -1,0 +1,259 @@
+"""How the moves of a run are made: the step's method is called, and the record is brought to where that leads."""
+
+import enum
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from upright.actors.errors import GuardRefused
+from upright.actors.message import told
+from upright.supervision.retry import Failed, Quarantined, Retry, decide, quarantine, retry
+
+from .definition import Definition
+from .hand import Hand
+from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
+from .records import Outgoing
+from .run_plan import DEFINITION, DefinitionChanged, RunPlan, in_time
+from .run_record import Done, Status
+from .signals import signal_form
+from .state_machine import StateMachine, StepContext
+from .steps import Reject, Transition
+
+State = enum.Enum
+
+
+class Runner(Protocol):
+    """What the steps need of the actor that runs them."""
+
+    machine: type[StateMachine[Any]]
+    ctx: Any
+
+    def make(self) -> StateMachine[Any]: ...
+    @property
+    def hand(self) -> Hand: ...
+    @property
+    def interface(self) -> type[Any]: ...
+    @property
+    def kind(self) -> str: ...
+    def locate(self, path: str, actor: type[Any]) -> Any: ...
+    def message(self, handler: str, key: str, *args: Any, due: float = 0.0) -> Outgoing: ...
+
+
+class RunSteps:
+    """Makes the moves of one runner's runs."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._definition: Definition = runner.machine.definition
+        self._rng = random.Random()
+
+    def enter(self, plan: RunPlan, state: State) -> None:
+        """Be in that state from now on."""
+        record = plan.record
+        record.state, record.entry, record.joining = str(state.value), record.entry + 1, None
+        plan.tell("entered")
+
+    async def advance(self, plan: RunPlan) -> None:
+        """Make the next move, and say what comes after it."""
+        record = plan.record
+        if record.cancel is not None and record.status != "compensating" and not self._is_joining(plan):
+            self._compensate(plan, self._definition.cancelled, "cancelled")
+        match self._next(plan):
+            case Perform(transition, signal, place):
+                if signal is not None:
+                    del record.inbox[place]
+                if transition.joins:
+                    await self._begin_joining(plan, transition)
+                else:
+                    await self._perform(plan, transition, *self._payload(transition, signal))
+            case Undo(done, transition):
+                await self._undo(plan, done, transition)
+            case _:
+                pass
+        await self._follow(plan)
+
+    def _next(self, plan: RunPlan) -> Perform | Undo | Arrive | Finish | Wait:
+        move = next_move(self._definition, plan.record, plan.data)
+        if isinstance(move, Lost):
+            plan.retry = DEFINITION
+            raise DefinitionChanged(f"{self._definition.title}: {move.why}")
+        return move
+
+    async def _follow(self, plan: RunPlan) -> None:
+        """What comes next: another delivery makes the next step, so that each is committed by itself."""
+        record, hand = plan.record, plan.hand
+        record.seq += 1
+        record.letter, record.error = 0, ""
+        plan.change()
+        while True:
+            match self._next(plan):
+                case Perform() | Undo():
+                    if record.status != "compensating":
+                        record.status = "running"
+                    hand.stage((self._runner.message("go", plan.id, plan.id, record.seq),))
+                    return
+                case Arrive():
+                    goal = self._definition.state(record.goal)
+                    record.status, outcome = "running", record.outcome
+                    if goal is not None:
+                        self.enter(plan, goal)
+                    if goal is None or goal in self._definition.final or outcome == "cancelled":
+                        await self._finish(plan, outcome)
+                        return
+                case Finish():
+                    await self._finish(plan, "completed")
+                    return
+                case Wait(timers):
+                    self._set_timers(plan, timers)
+                    record.status = "waiting"
+                    return
+
+    def _set_timers(self, plan: RunPlan, timers: tuple[Transition, ...]) -> None:
+        record = plan.record
+        if record.timed != record.entry:  # once for each time that it comes into the state
+            record.timed = record.entry
+            now = plan.now()
+            plan.hand.stage(
+                self._runner.message("timed_out", plan.id, plan.id, record.entry, one.name, due=now + one.delay)
+                for one in timers
+            )
+
+    async def _finish(self, plan: RunPlan, outcome: Status) -> None:
+        record = plan.record
+        record.status, record.finished, record.joining = outcome, plan.now(), None
+        record.inbox.clear()
+        plan.tell("finished", error=outcome if outcome != "completed" else "")
+        parent = record.parent
+        if parent is not None:
+            data = self._runner.machine.form.encode(plan.data()) if outcome == "completed" else b""
+            why = "" if outcome == "completed" else f"its run {plan.id} was {outcome}"
+            await self._tell(parent.path, "joined", parent.id, parent.entry, parent.step, 0, data, why, "")
+
+    async def _tell(self, path: str, handler: str, id: str, *args: Any) -> None:
+        """A message to a runner, stored with the end of this delivery."""
+        base = self._runner.interface
+        await self._runner.ctx.ref(path, base).keyed(id).tell(getattr(base, handler), id, *args)
+
+    async def _perform(self, plan: RunPlan, transition: Transition, *args: Any) -> None:
+        record, attempt = plan.record, plan.hand.record.attempt
+        visit = record.visits.get(transition.name, 0)
+        plan.step, plan.retry = transition.name, transition.retry
+        if transition.on_reject is None:
+            plan.retry = unless_rejected(transition.retry)
+        try:
+            await self._call(plan, transition.name, transition.function, transition.timeout, visit, *args)
+        except GuardRefused:
+            raise
+        except Reject as error:
+            if transition.on_reject is None:
+                raise
+            plan.undo_changes()
+            plan.tell("rejected", transition.name, attempt, told(error))
+            self._divert(plan, transition.on_reject)
+        except Exception as error:
+            if transition.on_failure is None or not self._was_last(plan, error):
+                raise
+            plan.undo_changes()
+            plan.tell("failed", transition.name, attempt, told(error))
+            self._divert(plan, transition.on_failure)
+        else:
+            record.visits[transition.name] = visit + 1
+            if transition.undo is not None:
+                record.done.append(Done(transition.name, visit))
+            plan.tell("completed", transition.name, attempt)
+            self.enter(plan, transition.to)
+
+    async def _call(
+        self, plan: RunPlan, step: str, function: Callable[..., Awaitable[Any]], limit: float, visit: object, *args: Any
+    ) -> Any:  # fmt: skip
+        data, hand = plan.data(), plan.hand
+        machine = self._runner.make()
+        key = f"{hand.front.store.name}-{self._runner.kind}-{plan.id}-{step}-{visit}"
+        machine.ctx = StepContext(self._runner.ctx, plan.id, step, hand.record.attempt, key)
+        return await in_time(function(machine, data, *args), limit)
+
+    def _was_last(self, plan: RunPlan, error: Exception) -> bool:
+        """Whether no further attempt would follow."""
+        record = plan.hand.record
+        failed = Failed(error, record.attempt, record.accepted, record.delay)
+        return isinstance(decide(plan.retry, failed, plan.now(), self._rng), Quarantined)
+
+    def _divert(self, plan: RunPlan, state: State) -> None:
+        """Go to another state than the step's own; if that is a final one, take back first what was done."""
+        if state in self._definition.final:
+            self._compensate(plan, state, "rejected")
+        else:
+            self.enter(plan, state)
+
+    def _compensate(self, plan: RunPlan, goal: State | None, outcome: Status) -> None:
+        record = plan.record
+        record.status, record.outcome, record.joining = "compensating", outcome, None
+        record.goal = str(goal.value) if goal is not None else ""
+
+    async def _undo(self, plan: RunPlan, done: Done, transition: Transition) -> None:
+        assert transition.undo is not None
+        plan.step, plan.retry = transition.undo.__name__, transition.retry
+        await self._call(
+            plan, f"undo-{transition.name}", transition.undo, transition.timeout, done.visit
+        )  # fmt: skip
+        done.undone = True
+        plan.tell("compensated", transition.name, plan.hand.record.attempt)
+
+    async def stirred(self, plan: RunPlan) -> None:
+        """Something came from outside: if it waits, it may go on."""
+        if plan.record.status in ("waiting", "failed") or plan.record.letter:
+            await self.advance(plan)
+        else:
+            plan.change()
+
+    async def timed_out(self, plan: RunPlan, name: str) -> None:
+        """It has waited for long enough."""
+        transition = self._definition.transitions.get(name)
+        if transition is None or str(transition.source.value) != plan.record.state:
+            return
+        if transition.when is not None and not transition.when(plan.data()):
+            return
+        plan.tell("timed_out", name)
+        await self._perform(plan, transition)
+        await self._follow(plan)
+
+    async def rewind(self, plan: RunPlan, step: str) -> None:
+        """Go on from that step, whatever was done since."""
+        transition = self._definition.transitions.get(step)
+        if transition is None:
+            plan.retry = DEFINITION
+            raise DefinitionChanged(f"{self._definition.title} has no step {step!r}")
+        record = plan.record
+        record.status, record.cancel, record.finished = "running", None, 0.0
+        plan.tell("redriven", step)
+        self.enter(plan, transition.source)
+        await self._follow(plan)
+
+    async def _begin_joining(self, plan: RunPlan, transition: Transition) -> None:
+        """Have what runs beside each other begin; see `run_joins`."""
+        raise NotImplementedError
+
+    def _is_joining(self, plan: RunPlan) -> bool:
+        """Whether branches are still under way."""
+        joining = plan.record.joining
+        return joining is not None and joining.begun > len(joining.results) + len(joining.failed) + joining.refused
+
+    def _payload(self, transition: Transition, signal: bytes | None) -> tuple[Any, ...]:
+        """The arguments of a signal's method."""
+        if signal is None:
+            return ()
+        return signal_form(transition.function).decode(signal, self._runner.locate)
+
+
+def unless_rejected(policy: Retry) -> Retry:
+    """That policy, by which a `Reject` goes to quarantine at once: no attempt will change it."""
+    inner = policy.classify
+
+    def classify(error: BaseException) -> Any:
+        if isinstance(error, Reject):
+            return quarantine("rejected")
+        return retry() if inner is None else inner(error)
+
+    return msgspec.structs.replace(policy, classify=classify)
