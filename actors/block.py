@@ -37,10 +37,10 @@ class Visit(Block):
 
     def __init__(self, gate: Gate, weight: int) -> None:
         self._gate, self._weight = gate, weight
-        self._permit: Permit | None = None
 
     async def __aenter__(self) -> Self:
         gate, seat = self._gate, seat_now()
+        self._permit: Permit | None = None
         if seat is not None:
             permit = permit_of(seat.turn)
             if permit is not None and permit.holds(gate):

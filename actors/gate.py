@@ -40,12 +40,15 @@ class Gate:
         "_wanting",
         "_was_shut",
         "is_pinned",
+        "is_touched",
         "label",
         "machine",
     )
 
     def __init__(self, machine: Machine, house: House, label: str) -> None:
         self.machine, self.house, self.label = machine, house, label
+        self.is_touched = True
+        """Whether somebody has asked for it of late."""
         self.is_pinned = False
         """Whether an actor has it: it must not be forgotten, or there would be two of its name."""
         self._line: dict[Waiter, None] = {}
@@ -68,9 +71,13 @@ class Gate:
         """How many newcomers would be let through now."""
         return max(0.0, self.machine.room(self.house.now()) - self._ahead)
 
-    def take(self, waiter: Waiter) -> Any:
-        """Let it through: the token of its visit; None if it has to wait, and is in line now."""
-        if self._line and waiter not in self._called:
+    def has_called(self, waiter: Waiter) -> bool:
+        """Whether that one may try again now."""
+        return waiter in self._called
+
+    def take(self, waiter: Waiter, passes: bool = False) -> Any:
+        """Let it through: the token of its visit; None if it has to wait, and is in line now. `passes`: all others."""
+        if self._line and not passes and waiter not in self._called:
             self._join(waiter)
             self._arm(self.house.now())
             return None
@@ -83,6 +90,8 @@ class Gate:
         if token is None:
             self._join(waiter)
             self._arm(now)
+            if self._shut and not self._was_shut and self.machine.is_shut:  # by time alone
+                asyncio.get_running_loop().call_soon(self.changed)
         elif waiter in self._line:
             self._quit(waiter)
             if len(self._line) > len(self._called):  # who came while this one was called may have room too

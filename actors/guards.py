@@ -86,13 +86,23 @@ class Guards:
             raise ValueError(
                 f"expected one {type(policy).__name__} of the name {policy.name!r}, got {policy!r} beside {known[0]!r}"
             )
+        if isinstance(known[1], Gate):
+            known[1].is_touched = True
         return known[1]
+
+    def recalled(self) -> None:
+        """What was remembered is here now: those that are at work already go on from it."""
+        for _, gate in self._gates.values():
+            recall = getattr(gate.machine, "recall", None) if isinstance(gate, Gate) else None
+            if recall is not None:
+                recall()
 
     def _open(self, policy: Policy) -> Gate | Wrapper:
         if not callable(getattr(policy, "open", None)):
             raise TypeError(f'expected a policy, such as CircuitBreaker("smtp"), got {policy!r}')
-        if self.now is _loop_time:
-            self.now = clock_of(_running_loop()) or _loop_time
+        loop = _running_loop()
+        if self.now is _loop_time and loop is not None and clock_of(loop) is time.monotonic:
+            self.now = time.monotonic  # it is that of all loops but those with a time of their own
         opened = policy.open(self)
         label = f"{policy.name}[{policy.key}]" if policy.key else policy.name
         made = Gate(opened, self, label) if isinstance(opened, Machine) else opened
@@ -104,9 +114,14 @@ class Guards:
         return made
 
     def _sweep(self) -> None:
-        """Forget the gates of single keys that nobody uses: they would do the same when they are made again."""
+        """Forget the gates of single keys that nobody has used since the sweep before: they would do the same when they
+        are made again.
+        """
         now = self.now()
         for place, (policy, gate) in tuple(self._gates.items()):
+            if isinstance(gate, Gate) and gate.is_touched:
+                gate.is_touched = False
+                continue
             if (
                 policy.key
                 and isinstance(gate, Gate)
@@ -131,13 +146,15 @@ class Guards:
     def passage(self, policies: tuple[Policy, ...]) -> Passage:
         """The way through all of these, for the messages of an actor."""
         found = [self.of(policy) for policy in in_order(policies)]
-        gates = tuple(one for one in found if isinstance(one, Gate))
+        gates = tuple(dict.fromkeys(one for one in found if isinstance(one, Gate)))
         return Passage(gates, tuple(one for one in found if not isinstance(one, Gate)), self)
 
     def guard(self, *policies: Policy) -> Block:
         """Guard a block of code: `async with guards.guard(SMTP): …`; of several policies, each in its place.
 
-        Raises `GuardRefused` when one of them does not let it through in time; then nothing of it ran.
+        Raises `GuardRefused` when one of them does not let it through in time; then nothing of it ran. A guard inside
+        of another one of the same policy counts for itself, so that a bulkhead of one would wait for itself there; only
+        in a handler whose actor `uses` the policy it belongs to the message's permit.
         """
         if len(policies) == 1:
             policy = policies[0]

@@ -15,6 +15,9 @@ from .gate import Gate, Waiter
 from .handlers import Handler
 from .policies import House, Wrapper
 
+Outcome = tuple[BaseException | None, float]
+"""What a call raised, if anything, and the seconds that it took."""
+
 
 class Passage:
     """What stands between a mailbox and its actor. `budgets`: those of the gates that have a say in retries.
@@ -37,8 +40,10 @@ class Passage:
     def take(self, waiter: Waiter) -> "Permit | None":
         """A permit for the next message; None if it has to wait, and the waiter will be called."""
         tokens: list[Any] = []
+        # Whom one gate has called passes the lines at the others, or two could send each other back for ever.
+        called = len(self.gates) > 1 and any(gate.has_called(waiter) for gate in self.gates)
         for gate in self.gates:
-            token = gate.take(waiter)
+            token = gate.take(waiter, called)
             if token is None:
                 self._give_back(tokens)
                 for other in self.gates:
@@ -146,9 +151,7 @@ class Permit:
             return
         if self._joined is None:
             self._joined = {}
-        before = self._joined.get(gate)
-        if before is None or (_weight(error), took) >= (_weight(before[0]), before[1]):
-            self._joined[gate] = error, took
+        self._joined[gate] = worse(self._joined.get(gate), (error, took))
 
 
 class Admitted(Handler, frozen=True, eq=False, kw_only=True):
@@ -194,6 +197,13 @@ def unpermitted(handler: Handler) -> Handler:
         handler.permit.end(asyncio.CancelledError())
         return handler.inner
     return handler
+
+
+def worse(before: Outcome | None, outcome: Outcome) -> Outcome:
+    """Of two outcomes of calls through one gate the one that counts."""
+    if before is None or (_weight(outcome[0]), outcome[1]) >= (_weight(before[0]), before[1]):
+        return outcome
+    return before
 
 
 def _weight(error: BaseException | None) -> int:

@@ -36,6 +36,7 @@ class GuardRecords:
         guards = self._runtime.guards
         guards.wall = self._store.now
         guards.records.update(self._known)
+        guards.recalled()
         guards.keep = self.keep
 
     async def _read(self) -> None:
@@ -43,7 +44,7 @@ class GuardRecords:
         self._version, self._known = 0, {}
         if record is not None:
             self._version = record.version
-            with contextlib.suppress(msgspec.MsgspecError):  # of another version: the policies begin anew
+            with contextlib.suppress(msgspec.MsgspecError, ValueError):  # of another version: the policies begin anew
                 self._known = msgspec.msgpack.decode(record.body, type=Records)
 
     def keep(self, name: str, record: bytes) -> None:

@@ -103,7 +103,7 @@ class Breaker:
         self._opened = 0.0
         self._gentle_until = 0.0
         self._gentle = 0  # how many may be under way at once until then
-        self._recall()
+        self.recall()
 
     @property
     def is_shut(self) -> bool:
@@ -310,7 +310,7 @@ class Breaker:
         )  # fmt: skip
         self._house.remember(f"breaker {self.rules.name}", msgspec.msgpack.encode(saved))
 
-    def _recall(self) -> None:
+    def recall(self) -> None:
         """Go on where an earlier run of the program was: a restart in an outage must not hammer the dependency."""
         record = self._house.recall(f"breaker {self.rules.name}")
         if record is None:
