@@ -108,6 +108,11 @@ def seconds(verb: str, delay: float) -> float:
 class Keeper(Protocol):
     """A durable mailbox, as refs see it."""
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it hands nothing out, because a policy lets nobody through."""
+        ...
+
     async def tell(self, envelope: Envelope, how: Sending, within: float | None = None) -> Receipt | None:
         """Store a message; inside a delivery, with all else that this does, and then there is no receipt yet.
 

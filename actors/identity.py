@@ -79,7 +79,7 @@ class Identity:
         life = self.life
         if life is None:
             return "starting"
-        if life.paused:
+        if life.paused or (life.phase == "running" and self.mailbox.is_paused):
             return "paused"
         again = life.phase == "over" or (life.phase == "starting" and life.number > 1)
         return "restarting" if again else life.phase

@@ -67,6 +67,11 @@ class Mailbox:
         self.asleep = False
         self.waiting: Line | None = None
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether what stores its messages hands none out, because a policy lets nobody through."""
+        return self.keeper is not None and self.keeper.is_paused
+
     def saving(self, handler: Handler) -> Handler:
         """That handler, which may change what is restored."""
         return handler

@@ -35,11 +35,18 @@ class Claimed(Protocol):
 
 class Admission:
     """The policies of one durable mailbox. `stir`: called when there may be something to claim again, and `let_go` when
-    a circuit has opened.
+    a circuit has opened. `told`: with the guard that lets nobody through, or "" and the seconds for which that was so.
     """
 
-    def __init__(self, passage: Passage, stir: Callable[[], object], let_go: Callable[[], object]) -> None:
-        self._passage = passage
+    def __init__(
+        self,
+        passage: Passage,
+        stir: Callable[[], object],
+        let_go: Callable[[], object],
+        told: Callable[[str, float], None],
+    ) -> None:
+        self._passage, self._told = passage, told
+        self._paused_at: float | None = None
         self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
         self._stir: Callable[[], None] = lambda: (stir(), None)[1]
         self._let_go: Callable[[], None] = lambda: (let_go(), None)[1]
@@ -55,13 +62,24 @@ class Admission:
     def most(self, free: int, hands: Iterable[Claimed]) -> int:
         """How many of so many may be claimed now, beside those in hand; if none, `stir` comes when that may change."""
         room = self._passage.room()
-        if room == float("inf") or free <= 0:
-            return free
         if room < 1:
             self._passage.when_room(self._stir)
+            if self._paused_at is None:
+                self._paused_at = self._passage.house.now()
+                self._told(self._passage.refused_by(), 0.0)
             return 0
+        if self._paused_at is not None:
+            paused, self._paused_at = self._passage.house.now() - self._paused_at, None
+            self._told("", paused)
+        if room == float("inf") or free <= 0:
+            return free
         # If all that is let through is claimed already, the next look comes when one of these has ended.
         return max(0, min(free, int(room) - sum(not hand.started for hand in hands)))
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing was let through when it was asked last."""
+        return self._paused_at is not None
 
     @property
     def is_well(self) -> bool:

@@ -35,6 +35,11 @@ class Door:
         self._coming: set[asyncio.Future[None]] = set()  # let in since, and not known to be stored
         self._rooms: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is handed out: nothing ever is, here."""
+        return False
+
     async def restore(self, instance: Any) -> None:
         """Nothing is kept here."""
 

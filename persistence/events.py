@@ -102,3 +102,21 @@ class StoreFailing(Event, frozen=True):
     name: ClassVar[str] = "store.failing"
     level: ClassVar[int] = logging.ERROR
     error: str
+
+
+class MailboxPaused(Event, frozen=True):
+    """Nothing is claimed for a durable mailbox: a policy that its actor uses, `guard`, lets nothing through."""
+
+    name: ClassVar[str] = "mailbox.paused"
+    level: ClassVar[int] = logging.DEBUG
+    address: str
+    guard: str
+
+
+class MailboxResumed(Event, frozen=True):
+    """A durable mailbox is served again, after `paused_s` seconds."""
+
+    name: ClassVar[str] = "mailbox.resumed"
+    level: ClassVar[int] = logging.DEBUG
+    address: str
+    paused_s: float

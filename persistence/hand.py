@@ -147,14 +147,12 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             crash_points.at(Point.STARTED)
         kind: type[Any] = instance.__class__
         function = getattr(kind, self.codec.method)
-        if self.permit is not None:
+        if limit != math.inf:
+            function = partial(in_time, limit, function)
+        if self.permit is not None:  # around the time-out, or its policies would take that for a cancelled call
             function = partial(self.permit.run, function)
         try:
-            if limit == math.inf:
-                result = await function(instance, *self.args, **(self.kwargs or {}))
-            else:
-                async with asyncio.timeout(limit):
-                    result = await function(instance, *self.args, **(self.kwargs or {}))
+            result = await function(instance, *self.args, **(self.kwargs or {}))
             if crash_points.on:
                 crash_points.at(Point.HANDLED)
             step = self._done(result)
@@ -304,6 +302,12 @@ class Handed(Delivered, eq=False):
         """What was said, as a value that may be kept."""
         said: Message = self.work.message()
         return said
+
+
+async def in_time(limit: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The handler, which may take so many seconds."""
+    async with asyncio.timeout(limit):
+        return await function(*args, **kwargs)
 
 
 def run_in_hand(instance: Any, hand: Hand) -> Coroutine[Any, Any, None]:

@@ -16,7 +16,15 @@ from upright.supervision.parking import Parked
 
 from .admission import Admission, put_off
 from .door import Door
-from .events import DeliveryFailed, DeliveryLost, MailboxOpened, MailboxParked, Quarantining
+from .events import (
+    DeliveryFailed,
+    DeliveryLost,
+    MailboxOpened,
+    MailboxParked,
+    MailboxPaused,
+    MailboxResumed,
+    Quarantining,
+)
 from .hand import Hand, Handed
 from .judge import Judge, no_answer, storable
 from .lanes import Lanes
@@ -49,7 +57,19 @@ class Outcomes(Door):
                 self.runtime.guards.passage(actor.uses),
                 stir=lambda: store.stir(self.address),
                 let_go=lambda: self._let_go_of_those_behind(None),
+                told=self._tell_pause,
             )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its policies let nothing be claimed."""
+        return self.admission is not None and self.admission.is_paused
+
+    def _tell_pause(self, guard: str, paused_s: float) -> None:
+        if guard:
+            self._tell(MailboxPaused(self.path, self.address, guard))
+        else:
+            self._tell(MailboxResumed(self.path, self.address, paused_s))
 
     @property
     def window(self) -> int:

@@ -225,11 +225,15 @@ class Breaker:
 
     def _look(self, now: float) -> None:
         """What time alone does: a half-open circuit in which it is not known what became of the probes opens again."""
-        if self.state == "half-open" and now >= self._until and self.mode == "automatic":
-            if self._inside or self._probed.tally(now).calls:
-                self._open(now, f"not all of {self.rules.permits} permits came back in time", None)
-            else:  # nobody has asked anything since, and so nothing has failed
-                self._until = now + self.rules.half_open_max_wait
+        if self.state != "half-open" or now < self._until or self.mode != "automatic":
+            return
+        calls, failed, slow = self._probed.tally(now)
+        if self._inside or failed or slow:
+            self._open(now, f"not all of {self.rules.permits} permits came back in time", None)
+        elif calls:  # few have asked, but what came back came back well
+            self._close(now)
+        else:  # nobody has asked anything since, and so nothing has failed
+            self._until = now + self.rules.half_open_max_wait
 
     def _judge(self, now: float, error: BaseException | None) -> None:
         """Open or close, if a rule says so."""

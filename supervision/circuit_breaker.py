@@ -37,8 +37,8 @@ class CircuitBreaker(msgspec.Struct, frozen=True):
 
     `wait`: how long it stays open, growing each time that it opens again; a `RetryAfter` sets it. Then `permits` calls
     go through. If too many of them fail or are slow it opens again, and also if after `half_open_max_wait` seconds it
-    is not known what became of them; else it closes. For `slow_start` seconds after that mailboxes run no more messages
-    at once than permits, and one more for each that succeeds; 0 for all at once.
+    is not known what became of them, or one of too few has failed; else it closes. For `slow_start` seconds after that
+    mailboxes run no more messages at once than permits, and one more for each that succeeds; 0 for all at once.
 
     `counts`: a function of an error, whether it is a failure of the dependency; by default every `Exception` is.
     Cancelled calls, refusals (`Refuse`) and those of other guards tell nothing either way.

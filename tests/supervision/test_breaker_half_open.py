@@ -168,8 +168,13 @@ class TestLongestHalfOpen:
         trial.end(lost)
         assert trial.state == "open"
 
-    def test_it_opens_again_when_too_few_have_asked(self) -> None:
+    def test_where_few_have_asked_it_closes_if_all_of_these_went_well(self) -> None:
+        """A dependency that is asked once a minute would be cut off for ever longer otherwise, though it is well."""
         trial = Trial().half_opened().calls("o").after(60.0)
+        assert (trial.room, trial.state) == (3, "closed"), "and gently at first"
+
+    def test_where_few_have_asked_it_opens_again_if_one_of_these_failed(self) -> None:
+        trial = Trial().half_opened().calls("ox").after(60.0)
         assert (trial.enter(), trial.state) == (None, "open")
 
     def test_while_nobody_has_asked_nothing_has_failed(self) -> None:
