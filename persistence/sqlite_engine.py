@@ -27,13 +27,12 @@ from .sqlite_puts import Stale
 from .sqlite_schema import DONE, DROPPED, QUARANTINED, RECORD_OF, STATE_OF, connect, is_same, prepare
 from .sqlite_session import SqliteSession
 from .syncer import Checkpointed, Syncer, SyncFailed, start_syncer
+from .wal import WriteAheadLog
 
 T = TypeVar("T")
 Synchronous = Literal["full", "normal"]
 LOCKED_FOR = 30.0
 """Seconds that another process may hold the file locked before a write is given up."""
-WAL_BYTES = 8 << 20
-"""A write-ahead log of that size is written back into the file."""
 ENDED = f"{DONE}, {QUARANTINED}, {DROPPED}"
 LOOK_EVERY = 64
 """Batches between two looks at the size of the write-ahead log."""
@@ -45,7 +44,7 @@ class SqliteEngine:
     def __init__(self, path: Path, synchronous: Synchronous, clock: Clock | None = None, lease: float = LEASE) -> None:
         self.path, self._synchronous, self._clock, self._lease = path, synchronous, clock, lease
         self.now: Clock = clock or time.time
-        self._wal = Path(f"{path}-wal")
+        self._wal = WriteAheadLog(path)
         self._connection: sqlite3.Connection | None = None
         self._session: SqliteSession | None = None
         self._rows: Claims | None = None
@@ -289,11 +288,7 @@ class SqliteEngine:
         under_way = self._checkpoint
         if under_way is not None and not under_way.done():
             return
-        try:
-            long = self._wal.stat().st_size > WAL_BYTES
-        except FileNotFoundError:
-            return
-        if long and self._syncer is not None:
+        if self._syncer is not None and self._wal.is_long():
             self._checkpoint = self._syncer.checkpoint("PASSIVE")
             self._checkpoint.add_done_callback(self._begin_log_anew)
             if crash_points.on:
@@ -304,7 +299,7 @@ class SqliteEngine:
         anew, is short; without that the log would never be begun anew while somebody writes.
         """
         if not moved.cancelled() and moved.exception() is None and self._syncer is not None:
-            self._checkpoint = self._syncer.checkpoint("TRUNCATE")
+            self._checkpoint = self._syncer.checkpoint(self._wal.way_to_begin_anew())
             self._checkpoint.add_done_callback(_seen)
 
     def _sync_directory(self) -> None:

@@ -34,7 +34,7 @@ from tests.persistence.crashes import (
     tell_clerk,
 )
 from upright.actors import Actor, ActorSystem, Refuse
-from upright.persistence import Durable, Sqlite, Store, crash_points, sqlite_engine
+from upright.persistence import Durable, Sqlite, Store, crash_points, sqlite_engine, wal
 from upright.persistence.crash_points import Point
 from upright.persistence.session_file import read_running
 from upright.persistence.sqlite_schema import connect
@@ -184,7 +184,7 @@ async def produce(scene: Scene) -> None:
 
 async def lengthen(scene: Scene) -> None:
     """The same, where the log is too long at each look, and each batch brings a look."""
-    sqlite_engine.WAL_BYTES, sqlite_engine.LOOK_EVERY = 1, 1
+    wal.LONG, sqlite_engine.LOOK_EVERY = 1, 1
     await produce(scene)
 
 

@@ -39,8 +39,9 @@ from tests.persistence.disk_recorder import (
     read_deeds,
 )
 from upright.actors import ActorSystem
-from upright.persistence import Sqlite, sqlite_engine, sync_program
+from upright.persistence import Sqlite, sqlite_engine, sync_program, wal
 from upright.persistence.syncer import Syncer
+from upright.persistence.wal import HEADER
 
 SECTOR, PAGE = 512, 4096
 RUNS = 3
@@ -72,7 +73,7 @@ async def serve(folder: Path, run: int, synchronous: Any, manner: str) -> None:
         return syncer
 
     settings: Any = sqlite_engine
-    settings.start_syncer, settings.WAL_BYTES, settings.LOOK_EVERY = recorded, 100_000, 8
+    settings.start_syncer, settings.LOOK_EVERY, wal.LONG = recorded, 8, 100_000
     record = TracedRecord(recorder, run)
     store = Sqlite(folder / "jobs.db", synchronous=synchronous)
     async with ActorSystem(tree(record), store=store, log=None) as system:
@@ -203,6 +204,7 @@ class Disk:
         self._sure: dict[bytes, Inode] = {}
         self._open: list[tuple[int, tuple[bytes, Inode | None]]] = []
         self._begun: dict[int, int] = {}
+        self._headed: set[int] = set()
         self._at = 0
 
     def do(self, deed: Deed) -> None:
@@ -224,7 +226,9 @@ class Disk:
             self.said.append(deed.data)
         else:
             self._inodes[deed.inode].open.append((self._at, deed))
-            self.seen["begun anew"] += deed.kind == CUT_OFF and not deed.where
+            if is_header(deed):
+                self.seen["begun anew"] += deed.inode in self._headed
+                self._headed.add(deed.inode)
 
     def _sync(self, inode: int, since: int) -> None:
         if inode != FOLDER:
@@ -269,9 +273,17 @@ class State(msgspec.Struct, frozen=True):
     disk: Counter[str]
 
 
+def is_header(deed: Deed) -> bool:
+    """Whether a log begins with it, a new one or one that is begun anew."""
+    return deed.kind == WROTE and not deed.where and len(deed.data) == HEADER
+
+
 def states(deeds: list[Deed], cuts: int, rng: random.Random) -> Iterator[State]:
     """Five states for each cut; half of the cuts are where one hurts: after answers, changes of names and lengths."""
-    sore = [at for at, deed in enumerate(deeds) if deed.kind in (OPENED, DELETED, CUT_OFF) or is_answer(deed)]
+    sore = [
+        at for at, deed in enumerate(deeds)
+        if deed.kind in (OPENED, DELETED, CUT_OFF) or is_answer(deed) or is_header(deed)
+    ]  # fmt: skip
     chosen = {*rng.sample(sore, min(cuts // 2, len(sore)))}
     while len(chosen) < min(cuts, len(deeds)):
         chosen.add(rng.randrange(len(deeds)))

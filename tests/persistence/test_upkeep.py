@@ -24,7 +24,8 @@ from upright.persistence import (
     StoreUnavailable,
 )
 from upright.persistence.records import Batch, Outgoing, Step, Want
-from upright.persistence.sqlite_engine import WAL_BYTES, SqliteEngine
+from upright.persistence.sqlite_engine import SqliteEngine
+from upright.persistence.wal import LONG
 from upright.persistence.sqlite_schema import connect
 from upright.persistence.sqlite_upkeep import Swept, Upkeep, _delete_all
 
@@ -153,7 +154,7 @@ async def test_file_and_log_stay_bounded_under_steady_work(tmp_path: Path) -> No
             assert hour < 2 or rows(path) <= 2 * 1_700
     finally:
         await engine.close()
-    assert max(logs) < 2 * WAL_BYTES
+    assert max(logs) < 2 * LONG
     assert path.stat().st_size < 4 << 20
     assert max(sizes[12:]) <= max(sizes[:12]) * 1.2 + 65_536
 
