@@ -1,4 +1,4 @@
-"""The laws of a guard that refuses within the handler of a durable message: the message is put off, as if it had not been
+"""The laws of a guard that refuses within the handler of a durable message, which is put off as if it had not been
 begun; and of what may happen to a permit.
 """
 

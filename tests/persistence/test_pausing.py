@@ -1,4 +1,4 @@
-"""The laws of a durable mailbox whose actor uses policies: it asks them before it claims, and an outage costs nothing."""
+"""The laws of a durable mailbox whose actor uses policies: it asks them first, and an outage costs it nothing."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from tests.persistence.jobs import Stores, Worker, letters, story
 from tests.persistence.outages import Outage, at, calls, claimed, failures, running
 from upright.actors.testing import advance, settle
 from upright.persistence import Retry
-from upright.supervision import Bulkhead, CircuitBreaker, RateLimit, RetryBudget
+from upright.supervision import Backoff, Bulkhead, CircuitBreaker, RateLimit, RetryBudget
 
 pytestmark = pytest.mark.anyio
 MANY = 10_000
@@ -58,8 +58,6 @@ class TestAnHour:
         self, system: Systems, stores: Stores, shape: dict[str, Any]
     ) -> None:
         outage, store = Outage(), stores()
-        from upright.supervision import Backoff
-
         long = CircuitBreaker("long", consecutive=1, wait=Backoff(HOUR, HOUR, jitter="none"), slow_start=0)
         async with running(system, outage.spec(long, **shape), store=store) as s:
             with pytest.raises(Oops):
