@@ -46,6 +46,7 @@ class Definition:
         cancelled: State | None = None,
     ) -> None:
         self.title, self.states, self.initial, self.cancelled = title, states, initial, cancelled
+        self._check_names()
         self.transitions = {one.name: one for one in transitions}
         self._known(initial, "initial")
         if cancelled is not None:
@@ -70,6 +71,16 @@ class Definition:
         if not isinstance(state, self.states):
             names = ", ".join(one.name for one in self.states)
             raise UnknownState(f"expected {where} of {self.title} to name one of {names}, got {state!r}")
+
+    def _check_names(self) -> None:
+        spelled: dict[str, State] = {}
+        for state in self.states:
+            other = spelled.setdefault(str(state.value), state)
+            if other is not state:
+                raise DefinitionError(
+                    f"expected the values of {other.name} and {state.name} of {self.title} to be spelled differently, "
+                    f"for that is how they are stored: both are {state.value!s}"
+                )
 
     def _check_steps(self) -> None:
         for state, ways in self.out.items():

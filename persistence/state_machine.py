@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -196,7 +196,9 @@ def data_of(cls: type[Any]) -> Any:
     """The type of the data that a class declares; None for none."""
     for base in cls.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
-            args = get_args(generic)
+            args, origin = get_args(generic), get_origin(generic)
+            if not isinstance(origin, type) or not issubclass(origin, StateMachine):
+                continue  # of another kind of base
             if len(args) == 1 and not isinstance(args[0], TypeVar):
                 return args[0]
     return None

@@ -19,6 +19,8 @@ Kind = Literal["step", "signal", "after", "parallel", "each", "call"]
 STEP_RETRY = Retry(max_attempts=10, cap=60.0)
 """How a step is retried that says nothing of it."""
 MARK = "__transition__"
+PLAIN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+"""Kinds of parameters that a signal's method may have."""
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -184,22 +186,32 @@ def _mark(kind: Kind, source: enum.Enum, to: enum.Enum, **options: Any) -> Calla
         found = options.get(name)
         if found is not None and not callable(found):
             raise TypeError(f"expected {name} to be a function, got {found!r}")
+    for found in (options.get("undo"), *options.get("branches", ())):
+        if found is not None:
+            _check_async(found)
     retry: object = options.get("retry", STEP_RETRY)
     if not isinstance(retry, Retry):
         raise TypeError(f"expected retry to be a Retry, got {retry!r}")
     more_than("timeout", options.get("timeout", math.inf), 0, " seconds")
 
     def mark(function: F) -> F:
-        name = getattr(function, "__name__", repr(function))
-        found: object = function
-        if not inspect.iscoroutinefunction(found):
-            raise TypeError(f"expected {name} to be an async method")
+        name = _check_async(function)
+        if kind == "signal" and any(one.kind not in PLAIN for one in inspect.signature(function).parameters.values()):
+            raise TypeError(f"expected plain parameters of {name}, which is called with what was stored, got * or **")
         if hasattr(function, MARK):
             raise TypeError(f"expected one transition for {name}, got two: give each a method of its own")
         setattr(function, MARK, Transition(name, kind, source, to, function, **options))
         return function
 
     return mark
+
+
+def _check_async(function: Any) -> str:
+    """The name of a method. Raises `TypeError` unless it is async."""
+    name: str = getattr(function, "__name__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"expected {name} to be an async method")
+    return name
 
 
 def transition_of(function: object) -> Transition | None:
