@@ -131,8 +131,9 @@ class Storm:
                 self.dependency.takes = self.rng.choice([0.0, 0.01, 0.5, 8.0])
             case 7:
                 paths = [path for path in s._running("paths").actors if path.count("/") > 1]
-                with contextlib.suppress(ActorError):
-                    await s.kill(s.ref(self.rng.choice(paths), object))
+                with contextlib.suppress(ActorError, TimeoutError):  # it may be about to begin anew by itself
+                    async with asyncio.timeout(30.0):
+                        await s.kill(s.ref(self.rng.choice(paths), object))
             case 8 | 9:
                 circuit = self.rng.choice([BREAKER, SECOND]).on(s)
                 moves: list[Any] = [circuit.force_open, circuit.automatic, circuit.half_open, circuit.metrics_only]
@@ -149,7 +150,8 @@ class Storm:
             async with running(system, *self.specs, store=self.store, max_restarts=100_000) as s:
                 s.guards.rng.seed(self.rng.random())
                 for _ in range(acts):
-                    await self.act(s)
+                    async with asyncio.timeout(1_000.0):
+                        await self.act(s)
                     await advance(self.rng.choice([0.0, 0.0, 0.1, 1.0, 7.0]))
                 if run == runs - 1:
                     await self.calm(s)
