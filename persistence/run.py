@@ -108,8 +108,8 @@ class Run(Generic[D]):
                 record = await machines.read(self.id)
                 if record is not None and record.status in ENDED:
                     return self._data(record)
-                if record is not None and (record.letter or record.status == "failed"):
-                    raise RunFailed(self.id, record.state, record.error, record.letter)
+                if record is not None and await self._has_failed(record):
+                    raise RunFailed(self.id, record.state, record.error, next(iter(record.letters), 0))
                 await asyncio.wait({news}, timeout=POLL)
             finally:
                 news.cancel()
@@ -168,13 +168,16 @@ class Run(Generic[D]):
 
     async def redrive(self, step: Callable[..., Any] | None = None) -> None:
         """Go on with the step that failed, with new attempts; or from an earlier `step`, whatever was done since.
-        Raises `RunNotFound` if there is nothing to redrive.
+        Raises `RunNotFound` if there is nothing to redrive, `LookupError` for what is no step of the machine.
         """
-        record = await self._read()
+        record, machines = await self._read(), self._machines
         if step is not None:
-            await self._machines.tell("rewind", self.id, step.__name__)
-        elif not record.letter or not await self._machines.store.quarantine.redrive(record.letter):
-            raise RunNotFound(f"expected run {self.id!r} to have failed, it is {record.status}")
+            name = getattr(step, "__name__", "")
+            if name not in machines.machine.definition.transitions:
+                raise LookupError(f"expected a step of {machines.machine.__name__}, got {name or step!r}")
+            await machines.tell("rewind", self.id, name)
+        elif not record.letters or not await machines.store.quarantine.redrive(*record.letters):
+            raise RunNotFound(f"expected run {self.id!r} to wait in quarantine, it is {record.status}")
 
     async def mermaid(self) -> str:
         """Its way through the states, as a Mermaid diagram."""
@@ -183,6 +186,17 @@ class Run(Generic[D]):
     async def svg(self) -> str:
         """Its way through the states, as an SVG picture."""
         return str(self._machines.machine.svg(await self._machines.read(self.id)))
+
+    async def _has_failed(self, record: RunRecord) -> bool:
+        """Whether it waits for somebody; not, if what was in quarantine is on its way again."""
+        if not record.letter and record.status != "failed":
+            return False
+        for letter in record.letters:
+            said = [event.name for event in await self._machines.store.story(letter)]
+            last = [name for name in said if name in ("quarantined", "redriven", "discarded")]
+            if last and last[-1] == "redriven":
+                return False
+        return True
 
     async def _read(self) -> RunRecord:
         record = await self._machines.read(self.id)

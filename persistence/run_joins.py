@@ -78,7 +78,10 @@ class RunJoins(RunSteps):
         visit = plan.record.visits.get(name, 0)
 
         def said(result: bytes, rejected: str, failed: str) -> Outgoing:
-            return self._runner.message("joined", plan.id, plan.id, entry, name, index, result, rejected, failed)
+            letter = plan.hand.record.id if failed else 0
+            return self._runner.message(
+                "joined", plan.id, plan.id, entry, name, index, result, rejected, failed, letter
+            )
 
         plan.hand.plan = ours = BranchPlan(transition.retry, said)
         function, args = transition.branches[0], tuple[Any, ...]()
@@ -87,13 +90,15 @@ class RunJoins(RunSteps):
         else:
             function = transition.branches[index]
         try:
-            result = await self._call(plan, name, function, transition.timeout, f"{visit}-{index}", *args)
+            result = await self._call(plan, name, function, transition.limit, f"{visit}-{index}", *args)
         except Reject as error:
             ours.rejected = str(error) or "rejected"
         else:
             ours.result = msgspec.msgpack.encode(result)
 
-    async def joined(self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str) -> None:
+    async def joined(
+        self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str, letter: int
+    ) -> None:  # fmt: skip
         """One of what was waited for has ended."""
         record, joining = plan.record, plan.record.joining
         assert joining is not None
@@ -104,10 +109,11 @@ class RunJoins(RunSteps):
         if index in joining.results:
             return
         joining.failed.pop(index, None)
+        joining.letters.pop(index, None)
         if rejected:
             joining.rejected, joining.refused = joining.rejected or rejected, joining.refused + 1
         elif failed:
-            joining.failed[index] = failed
+            joining.failed[index], joining.letters[index] = failed, letter
         else:
             joining.results[index] = result
         plan.tell("joined", joining.step, error=rejected or failed)

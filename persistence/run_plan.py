@@ -15,6 +15,7 @@ from .state_machine import StateMachine
 DEFINITION = Retry(classify=lambda _: quarantine("definition"))
 """For a run whose definition knows nothing of it any more: it waits in quarantine until that is mended."""
 REJECTED = Retry(classify=lambda _: quarantine("rejected"))
+LATE = Retry(classify=lambda _: quarantine("deadline"))
 
 
 class DefinitionChanged(Exception):
@@ -32,7 +33,7 @@ class House(Protocol):
     def owner(self) -> str: ...
     def wrote(self, id: str, version: int, body: bytes) -> None: ...
     def refused(self, id: str) -> None: ...
-    def told(self, id: str) -> None: ...
+    def told(self, id: str, version: int) -> None: ...
 
 
 class RunPlan:
@@ -44,6 +45,7 @@ class RunPlan:
         self.record = decoded(before) if before else RunRecord(house.machine.version, "", b"")
         self._data: Any = None
         self._is_read = False
+        self._read_from, self._told = b"", (0, 0)
         self._changed = False
         self.step = ""
         self.retry: Retry = Retry()
@@ -67,17 +69,31 @@ class RunPlan:
             except Undecodable as error:
                 self.retry = DEFINITION
                 raise DefinitionChanged(str(error)) from error
+            self._read_from = record.data
             if record.version != machine.version:
-                record.version = machine.version
+                record.version, self._read_from = machine.version, machine.form.encode(self._data)
                 self.tell("upgraded", error=f"to version {machine.version}")
             self._is_read = True
         return self._data
 
+    def begin(self, record: RunRecord) -> None:
+        """There is a run from now on: this is how it is should its first step fail."""
+        self.record, self._before = record, encoded(record)
+
     def undo_changes(self) -> None:
-        """The step has failed: the data is as it was."""
-        self.record.data = decoded(self._before).data if self._before else self.record.data
-        self.record.version = decoded(self._before).version if self._before else self.record.version
-        self._is_read = False
+        """The step has failed: the data is as it was, and what it told is not sent."""
+        staged, later = self.hand.staged, self.hand.later
+        if isinstance(staged, list):
+            del staged[self._told[0] :]
+        if isinstance(later, list):
+            del later[self._told[1] :]
+        if self._is_read:
+            self._data = self._house.machine.read_data(self._read_from, self.record.version, self._locate)
+
+    def to_call(self) -> Any:
+        """The data, for a step that is to be called now: `undo_changes` leads back to here."""
+        self._told = len(self.hand.staged), len(self.hand.later)
+        return self.data()
 
     def tell(self, name: str, step: str = "", attempt: int = 0, error: str = "") -> None:
         """Add a line to the run's history."""
@@ -106,8 +122,7 @@ class RunPlan:
             record.error = failure.error
             if record.status != "compensating":
                 record.status = "retrying" if outcome == "retry" else "failed"
-            if outcome != "retry":
-                record.letter = self.hand.record.id
+            record.letter = self.hand.record.id if outcome != "retry" else 0
         else:
             return ()
         body = encoded(self.record)
@@ -126,7 +141,7 @@ class RunPlan:
         if verdict != "ok":
             self._house.refused(self.id)
         elif self._written is not None and (self._written.status in ENDED or self._written.status == "failed"):
-            self._house.told(self.id)
+            self._house.told(self.id, self._written.expected + 1)
 
 
 class BranchPlan:

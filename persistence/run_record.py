@@ -42,7 +42,7 @@ class Done(msgspec.Struct):
 class Joining(msgspec.Struct):
     """Branches that run beside each other. `size`: how many there are. `begun`: how many were begun. `results`: of each
     that is done, its encoded result. `rejected`: why the first was refused, of so many that were `refused`. `failed`:
-    of each that waits in quarantine, its error.
+    of each that waits in quarantine, its error; `letters`: its message.
     """
 
     step: str
@@ -52,6 +52,7 @@ class Joining(msgspec.Struct):
     rejected: str = ""
     refused: int = 0
     failed: dict[int, str] = {}
+    letters: dict[int, int] = {}
 
 
 class Parent(msgspec.Struct, frozen=True):
@@ -97,6 +98,13 @@ class RunRecord(msgspec.Struct):
         self.history.append(event)
         if len(self.history) > HISTORY:
             del self.history[1 : len(self.history) - HISTORY + 1]  # how it began is worth its place
+
+    @property
+    def letters(self) -> list[int]:
+        """The messages in quarantine that it waits for: its own, or those of its branches."""
+        if self.letter:
+            return [self.letter]
+        return list(self.joining.letters.values()) if self.joining is not None else []
 
     @property
     def to_undo(self) -> Done | None:

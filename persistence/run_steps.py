@@ -1,21 +1,23 @@
 """How the moves of a run are made: the step's method is called, and the record is brought to where that leads."""
 
 import enum
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
+from urllib import parse
 
 import msgspec
 
-from upright.actors.errors import GuardRefused
+from upright.actors.errors import GuardRefused, Refuse, WrongArguments
 from upright.actors.message import told
-from upright.supervision.retry import Failed, Quarantined, Retry, decide, quarantine, retry
+from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
 from .definition import Definition
-from .hand import Hand
+from .hand import FATAL, Hand
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
 from .records import Outgoing
-from .run_plan import DEFINITION, DefinitionChanged, RunPlan, in_time
+from .run_plan import DEFINITION, LATE, REJECTED, DefinitionChanged, RunPlan, in_time
 from .run_record import Done, Status
 from .signals import signal_form
 from .state_machine import StateMachine, StepContext
@@ -107,7 +109,9 @@ class RunSteps:
                     return
                 case Wait(timers):
                     self._set_timers(plan, timers)
-                    record.status = "waiting"
+                    joining = record.joining
+                    stuck = joining is not None and joining.failed and not self._is_joining(plan)
+                    record.status = "failed" if stuck else "waiting"
                     return
 
     def _set_timers(self, plan: RunPlan, timers: tuple[Transition, ...]) -> None:
@@ -139,21 +143,25 @@ class RunSteps:
     async def _perform(self, plan: RunPlan, transition: Transition, *args: Any) -> None:
         record, attempt = plan.record, plan.hand.record.attempt
         visit = record.visits.get(transition.name, 0)
-        plan.step, plan.retry = transition.name, transition.retry
-        if transition.on_reject is None:
-            plan.retry = unless_rejected(transition.retry)
+        plan.step = transition.name
+        plan.data()  # or the definition is to be mended, and no way out of a failure is to be taken
+        plan.retry = transition.retry
         try:
-            await self._call(plan, transition.name, transition.function, transition.timeout, visit, *args)
+            check_deadline(plan)
+            await self._call(plan, transition.name, transition.function, transition.limit, visit, *args)
         except GuardRefused:
             raise
         except Reject as error:
             if transition.on_reject is None:
+                plan.retry = REJECTED
                 raise
             plan.undo_changes()
+            record.visits[transition.name] = visit + 1
             plan.tell("rejected", transition.name, attempt, told(error))
             self._divert(plan, transition.on_reject)
-        except Exception as error:
-            if transition.on_failure is None or not self._was_last(plan, error):
+        except BaseException as error:
+            cut_off = isinstance(error, FATAL) or plan.hand._is_cut_off(error)
+            if cut_off or transition.on_failure is None or not self._was_last(plan, error):
                 raise
             plan.undo_changes()
             plan.tell("failed", transition.name, attempt, told(error))
@@ -168,17 +176,32 @@ class RunSteps:
     async def _call(
         self, plan: RunPlan, step: str, function: Callable[..., Awaitable[Any]], limit: float, visit: object, *args: Any
     ) -> Any:  # fmt: skip
-        data, hand = plan.data(), plan.hand
+        data, hand = plan.to_call(), plan.hand
         machine = self._runner.make()
-        key = f"{hand.front.store.name}-{self._runner.kind}-{plan.id}-{step}-{visit}"
-        machine.ctx = StepContext(self._runner.ctx, plan.id, step, hand.record.attempt, key)
-        return await in_time(function(machine, data, *args), limit)
+        key = f"{hand.front.store.name}-{quote(self._runner.kind)}-{quote(plan.id)}-{quote(step)}-{visit}"
+        machine.ctx = StepContext(self._runner.ctx, plan.id, step, hand, key)
+        try:
+            return await in_time(overridden(type(machine), function)(machine, data, *args), limit)
+        except GuardRefused:
+            raise
+        except WrongArguments as error:  # is a refusal, but of the program and not of the business
+            raise TypeError(str(error)) from error
+        except Refuse as error:
+            raise Reject(str(error)) from error
 
-    def _was_last(self, plan: RunPlan, error: Exception) -> bool:
-        """Whether no further attempt would follow."""
+    def _was_last(self, plan: RunPlan, error: BaseException) -> bool:
+        """Whether no further attempt would follow; if one does, it comes when it was decided here."""
         record = plan.hand.record
         failed = Failed(error, record.attempt, record.accepted, record.delay)
-        return isinstance(decide(plan.retry, failed, plan.now(), self._rng), Quarantined)
+        verdict = decide(plan.retry, failed, plan.now(), self._rng)
+        if isinstance(verdict, Again):
+            ruling = retry_after(verdict.delay)
+
+            def decided(_: BaseException) -> Ruling:
+                return ruling
+
+            plan.retry = msgspec.structs.replace(plan.retry, deadline=math.inf, classify=decided)
+        return not isinstance(verdict, Again)
 
     def _divert(self, plan: RunPlan, state: State) -> None:
         """Go to another state than the step's own; if that is a final one, take back first what was done."""
@@ -196,7 +219,7 @@ class RunSteps:
         assert transition.undo is not None
         plan.step, plan.retry = transition.undo.__name__, transition.retry
         await self._call(
-            plan, f"undo-{transition.name}", transition.undo, transition.timeout, done.visit
+            plan, f"undo-{transition.name}", transition.undo, transition.limit, done.visit
         )  # fmt: skip
         done.undone = True
         plan.tell("compensated", transition.name, plan.hand.record.attempt)
@@ -212,7 +235,8 @@ class RunSteps:
         """It has waited for long enough."""
         transition = self._definition.transitions.get(name)
         if transition is None or str(transition.source.value) != plan.record.state:
-            return
+            plan.retry = DEFINITION
+            raise DefinitionChanged(f"{self._definition.title} has no {name!r} any more after {plan.record.state!r}")
         if transition.when is not None and not transition.when(plan.data()):
             return
         plan.tell("timed_out", name)
@@ -247,13 +271,22 @@ class RunSteps:
         return signal_form(transition.function).decode(signal, self._runner.locate)
 
 
-def unless_rejected(policy: Retry) -> Retry:
-    """That policy, by which a `Reject` goes to quarantine at once: no attempt will change it."""
-    inner = policy.classify
+def check_deadline(plan: RunPlan) -> None:
+    """Raise `TimeoutError` if no attempt of its step may begin any more."""
+    if plan.retry.last_start(plan.hand.record.accepted) < plan.now():
+        plan.retry = LATE
+        raise TimeoutError("its time was up before this attempt")
 
-    def classify(error: BaseException) -> Any:
-        if isinstance(error, Reject):
-            return quarantine("rejected")
-        return retry() if inner is None else inner(error)
 
-    return msgspec.structs.replace(policy, classify=classify)
+def overridden(machine: type[Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method that the class has in the place of that one: a derived class may have another."""
+    name = getattr(function, "__name__", "")
+    if any(vars(base).get(name) is function for base in machine.__mro__):
+        found: Callable[..., Any] = getattr(machine, name)
+        return found
+    return function
+
+
+def quote(text: str) -> str:
+    """The text in letters of which an idempotency key may be made, the `-` between its parts not among them."""
+    return text if text.isascii() and text.isalnum() else parse.quote(text, safe="/").replace("-", "%2D")

@@ -31,7 +31,8 @@ from .state_machine import StateMachine
 KNOWN = 10_000
 """Runs whose records are kept in memory as they were written last."""
 KIND = "machine/"
-FOR_EVER = Retry()
+FOR_EVER = Retry(max_attempts=1_000_000_000)
+"""What counts for a message whose attempt was cut off: how many a step has is known when one of them fails."""
 
 
 class MachineRunner(Actor):
@@ -54,6 +55,7 @@ class MachineRunner(Actor):
             plan.record = RunRecord(version, "", data, parent=parent, started=plan.now())
             plan.tell("started")
             self.steps.enter(plan, self.machine.definition.initial)
+            plan.begin(plan.record)
         await self.steps.advance(plan)
 
     async def go(self, id: str, seq: int) -> None:
@@ -73,7 +75,8 @@ class MachineRunner(Actor):
     async def timed_out(self, id: str, entry: int, name: str) -> None:
         """It has been in its state for as long as `after` says."""
         plan = await self._plan_of(id)
-        if plan.exists and plan.record.entry == entry and plan.record.status == "waiting":
+        record = plan.record
+        if plan.exists and record.entry == entry and record.status in ("waiting", "retrying", "failed"):
             await self.steps.timed_out(plan, name)
 
     async def cancel(self, id: str, why: str) -> None:
@@ -89,13 +92,13 @@ class MachineRunner(Actor):
         await self.steps.branch(await self._plan_of(id, fresh=True), entry, name, index)
 
     async def joined(
-        self, id: str, entry: int, name: str, index: int, result: bytes, rejected: str, failed: str
+        self, id: str, entry: int, name: str, index: int, result: bytes, rejected: str, failed: str, letter: int = 0
     ) -> None:  # fmt: skip
         """A branch has ended, or a run that is waited for."""
         plan = await self._plan_of(id)
         joining = plan.record.joining
         if plan.exists and plan.record.entry == entry and joining is not None and joining.step == name:
-            await self.steps.joined(plan, index, result, rejected, failed)
+            await self.steps.joined(plan, index, result, rejected, failed, letter)
 
     async def rewind(self, id: str, step: str) -> None:
         """Go on from an earlier step, by hand."""
@@ -170,9 +173,10 @@ class MachineRunner(Actor):
         """It was not written: what is stored counts."""
         self.known.pop(id, None)
 
-    def told(self, id: str) -> None:
-        """It has ended, or failed: those who wait in this process may look."""
-        self.known.pop(id, None)
+    def told(self, id: str, version: int) -> None:
+        """It has ended, or failed, with that version: those who wait in this process may look."""
+        if self.known.get(id, (0, b""))[0] == version:  # else what comes next is on its way to the store
+            del self.known[id]
         self.arrivals.tell((self.kind, id))
 
 
@@ -207,7 +211,7 @@ def runner_of(
     """The class of a runner: its handlers overlap, as many as may."""
     namespace: dict[str, Any] = {
         "__module__": MachineRunner.__module__,
-        "mailbox": Durable(address, order="keyed", window=max(256, 2 * at_once)),
+        "mailbox": Durable(address, FOR_EVER, "keyed", window=max(256, 2 * at_once)),
         "machine": found,
         "made": (make,),  # in a tuple, so that it does not become a method
         "uses": found.uses,

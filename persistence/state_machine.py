@@ -1,7 +1,8 @@
 """`StateMachine`: what users subclass for work of many steps, which is resumed at exactly the step that failed."""
 
+import contextlib
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -13,7 +14,9 @@ from upright.actors.refs import Ref
 
 from .codec import Undecodable
 from .definition import Definition, DefinitionError
+from .errors import RunNotFound
 from .forms import Form, Misfit
+from .hand import Hand
 from .machine_drawing import mermaid, svg
 from .reports import RecordFilter
 from .run import Machines, Place, Run, RunInfo
@@ -31,15 +34,24 @@ class StepContext:
     of this step in this run, and at no other; hand it to third parties.
     """
 
-    __slots__ = ("_context", "attempt", "idempotency_key", "run", "step")
+    __slots__ = ("_context", "_hand", "attempt", "idempotency_key", "run", "step")
 
-    def __init__(self, context: Context, run: str, step: str, attempt: int, idempotency_key: str) -> None:
-        self._context = context
-        self.run, self.step, self.attempt, self.idempotency_key = run, step, attempt, idempotency_key
+    def __init__(self, context: Context, run: str, step: str, hand: Hand, idempotency_key: str) -> None:
+        self._context, self._hand = context, hand
+        self.run, self.step, self.attempt, self.idempotency_key = run, step, hand.record.attempt, idempotency_key
+
+    @property
+    def progress(self) -> Any:
+        """What the attempt before told with `heartbeat`; None if it told nothing."""
+        return self._hand.delivery.progress
 
     def ref(self, path: str, actor: type[A]) -> Ref[A]:
         """See `Context.ref`. What is told to a durable actor is stored with the end of the step, or never."""
         return self._context.ref(path, actor)
+
+    def find(self, wanted: Callable[[type[Any]], object]) -> list[tuple[str, type[Any]]]:
+        """See `Context.find`: so that a step can start runs of other machines, or send them signals."""
+        return self._context.find(wanted)
 
     def guard(self, *policies: Policy) -> Any:
         """See `Context.guard`. A step that is refused is put off, and no attempt is used."""
@@ -156,8 +168,9 @@ class StateMachine(Generic[D]):
         """
         done = 0
         async for one in cls.runs(place, status="failed", state=state, name=name):
-            await cls.run(place, one.id, name=name).redrive(step)
-            done += 1
+            with contextlib.suppress(RunNotFound):  # somebody was faster
+                await cls.run(place, one.id, name=name).redrive(step)
+                done += 1
         return done
 
     @classmethod

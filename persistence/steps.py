@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from upright.supervision.checks import more_than, whole
-from upright.supervision.retry import Retry
+from upright.supervision.retry import Drop, Retry, Ruling, quarantine
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 Kind = Literal["step", "signal", "after", "parallel", "each", "call"]
@@ -60,6 +60,11 @@ class Transition(msgspec.Struct, frozen=True):
     def joins(self) -> bool:
         """Whether it waits for others to be done first."""
         return self.kind in ("parallel", "each", "call")
+
+    @property
+    def limit(self) -> float:
+        """Seconds for each attempt, wherever they are named."""
+        return min(self.timeout, self.retry.attempt_timeout)
 
     @property
     def targets(self) -> tuple[enum.Enum, ...]:
@@ -192,6 +197,8 @@ def _mark(kind: Kind, source: enum.Enum, to: enum.Enum, **options: Any) -> Calla
     retry: object = options.get("retry", STEP_RETRY)
     if not isinstance(retry, Retry):
         raise TypeError(f"expected retry to be a Retry, got {retry!r}")
+    if retry.classify is not None:
+        options["retry"] = msgspec.structs.replace(retry, classify=kept(retry.classify))
     more_than("timeout", options.get("timeout", math.inf), 0, " seconds")
 
     def mark(function: F) -> F:
@@ -204,6 +211,16 @@ def _mark(kind: Kind, source: enum.Enum, to: enum.Enum, **options: Any) -> Calla
         return function
 
     return mark
+
+
+def kept(classify: Callable[[BaseException], Ruling]) -> Callable[[BaseException], Ruling]:
+    """The same rulings, but what would be discarded goes to quarantine: without its message a run could never go on."""
+
+    def ruled(error: BaseException) -> Ruling:
+        ruling: object = classify(error)
+        return quarantine("classify") if isinstance(ruling, Drop) else cast(Ruling, ruling)
+
+    return ruled
 
 
 def _check_async(function: Any) -> str:
