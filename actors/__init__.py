@@ -2,7 +2,7 @@
 
 from .actor import Actor
 from .bus import EventBus
-from .context import Context, TimerKey
+from .context import Context
 from .dead_letters import DeadLetters
 from .durable import Receipt
 from .errors import (
@@ -38,6 +38,7 @@ from .options import Blueprint, Bounded
 from .refs import Ref
 from .seat import Turn, current_turn
 from .system import ActorSystem
+from .timer_key import TimerKey
 from .timers import Timer
 from .topics import Group, Topic
 from .tree import Node

@@ -19,6 +19,7 @@ from .policies import Policy
 from .refs import Ref
 from .seat import TURN, Seat
 from .tasks import deliver
+from .timer_key import TimerKey, period_of
 from .timers import Timer, Timers
 from .topics import Group, Post, Topic
 from .watching import Down, Watches
@@ -192,9 +193,9 @@ class Context:
 
         One tick waits at most.
         """
-        return self._timer(None, _period(period), _period(period), handler, args, kwargs)
+        return self._timer(None, period_of(period), period_of(period), handler, args, kwargs)
 
-    def timer(self, key: object) -> "TimerKey":
+    def timer(self, key: object) -> TimerKey:
         """A name for one timer: starting another under the same key replaces the first."""
         return TimerKey(self._host, key)
 
@@ -257,6 +258,19 @@ class Context:
         """
         await self._work("heartbeat").heartbeat(progress)
 
+    async def step(self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function(*args)` once for the durable message in hand, and return its result: `number = await
+        self.ctx.step("charge", charge, card, 500)`. Another attempt at the same message gets the result that is stored.
+
+        When this returns, the result is on disk, encoded as the function's return annotation says. A step that a crash
+        cuts off runs again, so hand `self.ctx.delivery.key_for(name)` on as its idempotency key. A name is for one step
+        of the message; their order may change. What the function tells is stored with its result; what it does to
+        `self.state` is not. Raises `NotInHand`, `TypeError` for a result that cannot be stored, `ValueError` for a name
+        that is used twice, and `Detached` if the message is somebody else's by now.
+        """
+        result: T = await self._work("step").step(name, function, args, kwargs)
+        return result
+
     def guard(self, *policies: Policy) -> Block:
         """Guard a call: `async with self.ctx.guard(SMTP): …`; of several policies, each in its place.
 
@@ -302,46 +316,8 @@ class Context:
         return self._host.timers.start(key, delay, period, self._host.handlers[handler], (args, kwargs or None))
 
 
-class TimerKey:
-    """A timer by its key: `self.ctx.timer("flush").every(30.0, Ledger.flush)`."""
-
-    __slots__ = ("_host", "key")
-
-    def __init__(self, host: Host, key: object) -> None:
-        self._host, self.key = host, key
-
-    def after(
-        self, delay: float, handler: Callable[Concatenate[Any, P], Awaitable[Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Timer:
-        """As `Context.after`, in place of what ran under this key."""
-        timers, found = self._host.timers, self._host.handlers[handler]
-        return timers.start(self.key, seconds("delay", delay), None, found, (args, kwargs or None))
-
-    def every(
-        self,
-        period: float,
-        handler: Callable[Concatenate[Any, P], Awaitable[Any]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Timer:
-        """As `Context.every`, in place of what ran under this key."""
-        timers, found = self._host.timers, self._host.handlers[handler]
-        return timers.start(self.key, _period(period), _period(period), found, (args, kwargs or None))
-
-    def cancel(self) -> bool:
-        """Cancel it; False if nothing runs under this key."""
-        return self._host.timers.cancel(self.key)
-
-
 def as_class(actor: Callable[..., Any]) -> type[Any]:
     """The class that a typed constructor argument is; `TypeError` for anything else."""
     if not isinstance(actor, type) or not hasattr(actor, "__handlers__"):
         raise TypeError(f"expected a subclass of Actor, got {actor!r}")
     return actor
-
-
-def _period(period: float) -> float:
-    if not period > 0:
-        raise ValueError(f"expected period to be more than 0 seconds, got {period!r}")
-    return period

@@ -5,7 +5,7 @@ claim, is a *delivery*, and its envelope carries the `Work` that is to be done w
 """
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, Self
 
@@ -163,6 +163,10 @@ class Work(Protocol):
 
     async def heartbeat(self, progress: object) -> None:
         """Tell how far the handler got."""
+        ...
+
+    async def step(self, name: str, function: Callable[..., Awaitable[Any]], args: Any, kwargs: Any) -> Any:
+        """Run that, unless it was done before for this message; its result."""
         ...
 
 

@@ -17,13 +17,14 @@ import msgspec
 
 from upright.actors.durable import Delivered, Renew
 from upright.actors.envelope import Envelope
-from upright.actors.errors import ActorError, Detached, GuardRefused, Refuse
+from upright.actors.errors import Detached, GuardRefused, Refuse
 from upright.actors.exits import Crashed, Failed
 from upright.actors.message import Message, told
 from upright.actors.passage import Permit
 from upright.actors.seat import seat_now
 
 from . import crash_points
+from .checkpoints import Checkpoints
 from .codec import HandlerCodec
 from .crash_points import Point
 from .durable_state import DurableState
@@ -32,6 +33,7 @@ from .plan import Plan
 from .records import Delivery, Failure, Outgoing, Step, Verdict
 from .replies import refused, replied
 from .solitude import Solitude
+from .staging import send, stage_of
 
 FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -50,6 +52,12 @@ class InHand(msgspec.Struct, frozen=True):
     stored: float
     progress: Any = None
     crashes: int = 0
+
+    def key_for(self, step: str) -> str:
+        """The idempotency key of one step of the handler, where it does several things outside: the same at every
+        attempt, and no other step's.
+        """
+        return f"{self.idempotency_key}:{step}"
 
 
 class Front(Protocol):
@@ -82,7 +90,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     nothing: a list is made when it is needed. `host`: the incarnation in which it is in hand. `until`: when no attempt
     may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there. `laned`: whether others wait
     in a lane until it has ended. `permit`: what the policies of its actor gave it. `plan`: see there; an attempt of one
-    that has a plan may fail without harm to the instance.
+    that has a plan may fail without harm to the instance. `checkpoints`: the steps that it has taken, if it takes any.
     """
 
     front: Front
@@ -103,6 +111,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     laned: bool = False
     permit: Permit | None = None
     plan: Plan | None = None
+    checkpoints: Checkpoints | None = None
 
     @property
     def delivery(self) -> InHand:
@@ -247,7 +256,11 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         self.front.give_back(self)
 
     def stage(self, messages: Iterable[Outgoing]) -> None:
-        """Store these with the ack, or never."""
+        """Store these with the ack, or never; inside a step with its end."""
+        stage = stage_of(self.record.token)
+        if stage is not None:
+            stage.messages.extend(messages)
+            return
         if isinstance(self.staged, tuple):
             self.staged = []
         self.staged.extend(messages)
@@ -262,7 +275,11 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         return f"ask:{self.record.id}:{content}:{self.asks[content]}"
 
     def after_commit(self, recipient: Any, envelope: Envelope) -> None:
-        """Send this to an actor in memory when the ack is committed, or never."""
+        """Send this to an actor in memory when the ack is committed, or never; inside a step with its end."""
+        stage = stage_of(self.record.token)
+        if stage is not None:
+            stage.later.append((recipient, envelope))
+            return
         if isinstance(self.later, tuple):
             self.later = []
         self.later.append((recipient, envelope))
@@ -272,6 +289,12 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         record, said = self.record, b"" if progress is None else msgspec.msgpack.encode(progress)
         if not await self.front.store.extend(record.id, record.token, said):
             raise Detached(f"the claim of message {self.record.id} for {self.record.address} has ended")
+
+    async def step(self, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run that, unless it was done before for this message; its result. See `Context.step`."""
+        if self.checkpoints is None:
+            self.checkpoints = Checkpoints()
+        return await self.checkpoints.take(self.front.store, self.record, name, function, args, kwargs)
 
     def settled(self, verdict: Verdict) -> None:
         """It is known whether its outcome was written; until then a crash would use the attempt up."""
@@ -319,18 +342,3 @@ def trace_of(error: BaseException) -> str:
     """The traceback, without local variables and without the frames of the runtime itself."""
     trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
     return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
-
-
-def send(recipient: Any, envelope: Envelope) -> None:
-    """Send to an actor in memory what was held back until a commit; nobody waits for that, but it is not lost."""
-    mailbox = recipient.mailbox
-    try:
-        if recipient.gone:
-            recipient.dropped(envelope, "no_actor")
-        elif not mailbox.put_nowait(envelope):
-            if mailbox.full == "wait":
-                mailbox.line_up(envelope, None)
-            else:
-                recipient.dropped(envelope, "dropped_new")
-    except ActorError as error:  # it cannot be routed, say
-        recipient.dropped(envelope, "rejected", error)

@@ -78,19 +78,19 @@ class MemoryDesk:
 
     async def records(self, only: RecordFilter) -> list[Record]:
         """See `Desk.records`."""
-        found = (self._tables.records[key] for key in sorted(self._tables.records))
+        of = self._tables.records.get(only.kind, {})
+        found = (of[name] for name in sorted(of))
         return [one for one in found if _is_wanted(one, only)][: only.limit]
 
     async def forget(self, kind: str, names: Sequence[str]) -> int:
         """See `Desk.forget`."""
-        return sum(self._tables.records.pop((kind, name), None) is not None for name in names)
+        return sum(self._tables.forget(kind, name) for name in names)
 
 
 def _is_wanted(one: Record, only: RecordFilter) -> bool:
-    wanted = one.kind == only.kind and one.name > only.after
-    if only.before is not None and not one.changed < only.before:
+    if one.name <= only.after or (only.before is not None and not one.changed < only.before):
         return False
-    return wanted and only.status in (None, one.status) and only.position in (None, one.position)
+    return only.status in (None, one.status) and only.position in (None, one.position)
 
 
 def _fits(row: Row, only: Filter) -> bool:

@@ -101,7 +101,7 @@ class MemoryEngine:
         """See `Engine.read`."""
         if not kind:
             return self.tables.states.get(address)
-        record = self.tables.records.get((kind, address))
+        record = self.tables.record(kind, address)
         return StateRecord(record.version, record.body) if record is not None else None
 
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:

@@ -18,7 +18,7 @@ from upright.actors.durable import Receipt
 
 from .memory_rows import Box, Row, State
 from .port import Stirred
-from .records import Batch, Delivery, Outgoing, RecordWrite, StateRecord, Step, Verdict, Want, Written
+from .records import Batch, Delivery, Outgoing, RecordWrite, StateRecord, Step, Verdict, Want, Written, steps_of
 from .reports import Record
 
 NAMES = {"release": "released", "quarantine": "quarantined", "discard": "discarded"}
@@ -48,7 +48,7 @@ class MemoryTables:
         self.rows: dict[int, Row] = {}
         self.boxes: dict[str, Box] = {}
         self.states: dict[str, StateRecord] = {}
-        self.records: dict[tuple[str, str], Record] = {}
+        self.records: dict[str, dict[str, Record]] = {}  # by kind and name
         self.sessions: dict[int, MemorySession] = {}
         self._keep = keep
         self._finished: deque[Row] = deque()
@@ -138,7 +138,8 @@ class MemoryTables:
     def _settle(self, step: Step, session: MemorySession, now: float, touched: set[str]) -> Verdict:
         delivery, write, saves = step.delivery, step.state, step.outcome == "save"
         row = self.rows.get(delivery.id)
-        if not saves and (row is None or row.state != "claimed" or row.token != delivery.token):
+        nobodys = saves and not delivery.id
+        if not nobodys and (row is None or row.state != "claimed" or row.token != delivery.token):
             return "lost"
         if write is not None:
             box = self.box(write.address)
@@ -163,14 +164,31 @@ class MemoryTables:
 
     def _follow(self, records: Iterable[RecordWrite]) -> bool:
         """Whether the records are those that are to be replaced."""
-        known = self.records
-        stored = [known[one.kind, one.name].version if (one.kind, one.name) in known else 0 for one in records]
-        return stored == [one.expected for one in records]
+        for one in records:
+            known = self.record(one.kind, one.name)
+            if one.body is not None and one.expected != (known.version if known is not None else 0):
+                return False
+        return True
+
+    def record(self, kind: str, name: str) -> Record | None:
+        """What is recorded of one of that kind."""
+        return self.records.get(kind, {}).get(name)
+
+    def forget(self, kind: str, name: str = "") -> bool:
+        """Drop that record, or all of the kind; whether there was any."""
+        of = self.records.get(kind, {})
+        found = bool(of) if not name else of.pop(name, None) is not None
+        if not name or not of:
+            self.records.pop(kind, None)
+        return found
 
     def _record(self, one: RecordWrite, now: float) -> None:
-        before = self.records.get((one.kind, one.name))
+        if one.body is None:
+            self.forget(one.kind, one.name)
+            return
+        before = self.record(one.kind, one.name)
         made = before.made if before is not None else now
-        self.records[one.kind, one.name] = Record(
+        self.records.setdefault(one.kind, {})[one.name] = Record(
             one.kind, one.name, one.expected + 1, one.status, one.position, made, now, one.body
         )  # fmt: skip
 
@@ -220,6 +238,7 @@ class MemoryTables:
     def _retire(self, row: Row) -> None:
         """It is over and done with: of its content nothing is needed any more, of its story not for ever."""
         row.body, row.progress = b"", None
+        self.forget(steps_of(row.id))
         self._finished.append(row)
         if len(self._finished) > self._keep:
             oldest = self._finished.popleft()

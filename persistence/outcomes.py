@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from upright.actors.envelope import Envelope
 from upright.actors.errors import ActorError, GuardRefused
 from upright.actors.events import Event
@@ -15,6 +17,7 @@ from upright.actors.message import DeadLetter, Message, told
 from upright.supervision.parking import Parked
 
 from .admission import Admission, put_off
+from .checkpoints import forgotten
 from .door import Door
 from .events import (
     DeliveryFailed,
@@ -119,6 +122,8 @@ class Outcomes(Door):
     def settle(self, hand: Hand, step: Step, error: BaseException | None = None) -> None:
         """Have the outcome of a delivery written; `error`: what led to it."""
         hands = self._hands
+        if hand.checkpoints is not None and step.outcome in ("ack", "discard"):
+            step = msgspec.structs.replace(step, records=(*step.records, forgotten(hand.record.id)))
         if hand.laned:
             self._out(hand.record)
         else:

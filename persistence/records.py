@@ -116,15 +116,23 @@ class RecordWrite(msgspec.Struct, frozen=True):
     """What is kept of one of many of a `kind`, by its `name`: of a run of a state machine, of an entity. It is to be
     written if the stored version is the one `expected`; 0 is none yet.
 
-    `status`, `position`: words to find it by, such as `running` and the state it is in.
+    `body`: None deletes it, whatever its version is; with no `name`, all of that kind. `status`, `position`: words to
+    find it by, such as `running` and the state it is in. `lasts`: whether somebody gets to know of it, so that it must
+    be on disk before.
     """
 
     kind: str
     name: str
     expected: int
-    body: bytes
+    body: bytes | None
     status: str = ""
     position: str = ""
+    lasts: bool = True
+
+
+def steps_of(id: int) -> str:
+    """The kind of the records of what the handler of that message has done step by step; it ends with the message."""
+    return f"steps/{id}"
 
 
 class StateRecord(msgspec.Struct, frozen=True):
@@ -140,7 +148,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     `ack`: it is done, with its `reply` if it was asked, its new `state`, and what it sent. `retry`: again, not before
     `at`, with `delay` remembered; `holds`: those behind it wait for it. `release`: back as it was, without the attempt.
     `quarantine`: set aside, for the `reason`. `discard`: dropped, as the policy says.
-    `save`: only the state and the `records` are written; the delivery is `NOBODYS`.
+    `save`: only the state, the `records` and what it sent are written; the delivery is `NOBODYS`, or one whose claim
+    must hold and goes on.
 
     `attempt`: how many attempts are used up afterwards. `started`: when this one began.
     """
@@ -195,7 +204,10 @@ class Batch(msgspec.Struct):
     @property
     def lasts(self) -> bool:
         """Whether somebody gets to know of it, so that it must be on disk before."""
-        return bool(self.puts) or any(step.outgoing or step.records or step.reply is not None for step in self.steps)
+        return bool(self.puts) or any(
+            step.outgoing or step.reply is not None or (step.records and any(one.lasts for one in step.records))
+            for step in self.steps
+        )
 
     @property
     def addresses(self) -> set[str]:

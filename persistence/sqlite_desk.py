@@ -12,10 +12,11 @@ from typing import Any
 
 import aiosqlite
 
-from .records import Failure
+from .records import Failure, steps_of
 from .reports import Counts, Filter, Letter, Record, RecordFilter, StoryEvent
 from .sqlite_engine import SqliteEngine
 from .sqlite_look import looking_into
+from .sqlite_rows import DELETE_RECORD
 from .sqlite_schema import CLAIMED, DELAYED, DONE, DROPPED, QUARANTINED, WAITING
 
 LETTERS = (
@@ -110,6 +111,7 @@ class SqliteDesk:
                     (now, id),
                 ).fetchone()
                 if row is not None:
+                    connection.execute(DELETE_RECORD, (steps_of(id),))
                     self._note(connection, id, now, "discarded", 0, row[0])
                     dropped += 1
             return dropped
@@ -142,6 +144,7 @@ class SqliteDesk:
                 (now, after, before, id),
             ).fetchone()
             if row is not None:
+                connection.execute(DELETE_RECORD, (steps_of(id),))
                 self._note(connection, id, now, "cancelled", -1, row[0])
             return row is not None
 

@@ -39,6 +39,8 @@ RECORD = (
     "UPDATE record SET version = version + 1, status = ?, position = ?, changed = ?, body = ?"
     " WHERE kind = ? AND name = ? AND version = ?"
 )
+DELETE_RECORD = "DELETE FROM record WHERE kind = ?"
+HELD = "SELECT 1 FROM message WHERE id = ? AND token = ? AND state = 1"
 NEW_STATE = "INSERT OR IGNORE INTO state(version, body, mailbox) VALUES (?, ?, ?)"
 STATE = "UPDATE state SET version = ?, body = ? WHERE mailbox = ? AND version = ?"
 
@@ -70,6 +72,9 @@ class Rows(Puts):
             changed += executemany(MOVE, moves).rowcount
         if changed != len(acks) + len(replied) + len(moves):
             raise Stale("a claim had ended")
+        for step in steps:
+            if step.outcome == "save" and step.delivery.id and not self._is_held(step):
+                raise Stale("a claim had ended")
         self._write_states(steps)
         for step in steps:
             if step.records:
@@ -112,8 +117,10 @@ class Rows(Puts):
         if write is not None and write.owned:
             owned = "SELECT 1 FROM mailbox WHERE address = ? AND owner <> ?"
             return execute(owned, (write.address, self.me)).fetchone() is None
-        held = "SELECT 1 FROM message WHERE id = ? AND token = ? AND state = 1"
-        return step.outcome == "save" or execute(held, (delivery.id, delivery.token)).fetchone() is not None
+        return (step.outcome == "save" and not delivery.id) or self._is_held(step)
+
+    def _is_held(self, step: Step) -> bool:
+        return self.connection.execute(HELD, (step.delivery.id, step.delivery.token)).fetchone() is not None
 
     def _ack(self, step: Step, now: float) -> tuple[Any, ...]:
         delivery = step.delivery
@@ -175,6 +182,10 @@ class Rows(Puts):
     def _write_records(self, records: Iterable[RecordWrite], now: float) -> None:
         execute = self.connection.execute
         for one in records:
+            if one.body is None:
+                named = (one.kind, one.name) if one.name else (one.kind,)
+                execute(f"{DELETE_RECORD}{' AND name = ?' if one.name else ''}", named)  # words only
+                continue
             if one.expected:
                 values = (one.status, one.position, now, one.body, one.kind, one.name, one.expected)
                 written = execute(RECORD, values)

@@ -36,6 +36,7 @@ DELETE = (
     "DELETE FROM message WHERE id = ? AND state IN (2, 3, 4) AND finished <= ?",
     "DELETE FROM failure WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = failure.message)",
     "DELETE FROM event WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = event.message)",
+    "DELETE FROM record WHERE kind = 'steps/' || ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)",
 )
 
 
@@ -161,11 +162,11 @@ def _delete(select: str, given: tuple[float, ...], now: float, connection: sqlit
 def _delete_all(connection: sqlite3.Connection, ids: list[int], now: float) -> list[int]:
     """Delete these messages, unless one was redriven meanwhile; their ids."""
     if ids:
-        messages, failures, events = DELETE
+        messages, *others = DELETE
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.executemany(messages, [(id, now) for id in ids])
-            for statement in (failures, events):
+            for statement in others:
                 connection.executemany(statement, [(id,) for id in ids])
             # The highest id was given, though its message may be gone: it is never given again.
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'last'", (ids[-1],))

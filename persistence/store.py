@@ -13,10 +13,12 @@ from upright.actors.runtime import Runtime
 from upright.supervision.events import BreakerClosed
 
 from .arrivals import Arrivals
+from .checkpoints import StepForms
 from .clock import Clock
 from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
+from .forms import Locate
 from .guard_records import GuardRecords
 from .journal import Journal, Settled
 from .limits import Limits
@@ -46,6 +48,8 @@ class Store:
         self.solitude = Solitude(self._asked_inside)
         self.arrivals = Arrivals()
         """Who waits here for the end of a run of a state machine."""
+        self.forms = StepForms()
+        """How the results of the steps of handlers are encoded."""
         self.quarantine = Quarantine(desk, self)
         """The messages that were set aside: look, redrive, discard."""
 
@@ -186,6 +190,12 @@ class Store:
     def name(self) -> str:
         """The name that the store was given when it was made, unlike any other's."""
         return self._engine.name
+
+    @property
+    def locate(self) -> Locate:
+        """What finds the ref of a path in the system that has it open."""
+        assert self._runtime is not None, "who asks has a message in hand"
+        return self._runtime.locate
 
     def key_of(self, id: int) -> str:
         """The idempotency key that a message has for the world outside."""

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -235,9 +235,9 @@ class Killings(Campaign):
 
 
 @contextmanager
-def forking() -> Generator[Callable[[Order], int]]:
+def forking(program: str = "tests.persistence.points") -> Generator[Callable[[Order], int]]:
     """A process that does orders in forks of itself."""
-    command = [sys.executable, "-m", "tests.persistence.points"]
+    command = [sys.executable, "-m", program]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -252,17 +252,17 @@ def forking() -> Generator[Callable[[Order], int]]:
         orders.close()  # and so it ends
 
 
-def serve() -> None:
+def serve(work: Callable[[Order], Coroutine[Any, Any, None]]) -> None:
     """Do each order of our input in a fork, and say how that ended."""
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            obey(msgspec.json.decode(line, type=Order))
+            obey(work, msgspec.json.decode(line, type=Order))
         _, status = os.waitpid(child, 0)
         os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
-def obey(order: Order) -> NoReturn:
+def obey(work: Callable[[Order], Coroutine[Any, Any, None]], order: Order) -> NoReturn:
     """Do the order in this process. What hangs ends with its stacks in the log."""
     log = os.open(Path(order.folder) / "log", os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 2)
@@ -280,4 +280,4 @@ def obey(order: Order) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(work)
