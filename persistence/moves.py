@@ -5,7 +5,7 @@ is to be cancelled, and nothing is joining  | takes back what was done, then goe
 compensates                                 | takes back the latest step that is not taken back; at the end, goes on
 is in a final state                         | finishes
 has a step whose guard is true              | that step
-has an early signal that fits               | that signal's step
+has an early signal that fits               | that signal's step, also while branches are under way
 else                                        | waits: for a signal, a time, branches, or for ever
 """
 
@@ -75,7 +75,9 @@ def next_move(definition: Definition, record: RunRecord, data: Callable[[], Any]
     if record.joining is not None:
         if record.joining.step not in definition.transitions:
             return Lost(f"it has no step {record.joining.step!r} any more, whose branches are waited for")
-        return Wait(_timers(definition, record))
+        if record.cancel is not None:
+            return Wait(_timers(definition, record))
+        return _onward(definition, record, [one for one in definition.out[state] if one.kind == "signal"], data)
     return _onward(definition, record, definition.out[state], data)
 
 

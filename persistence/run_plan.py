@@ -15,6 +15,7 @@ from .state_machine import StateMachine
 DEFINITION = Retry(classify=lambda _: quarantine("definition"))
 """For a run whose definition knows nothing of it any more: it waits in quarantine until that is mended."""
 REJECTED = Retry(classify=lambda _: quarantine("rejected"))
+NO_RUN = Retry(classify=lambda _: quarantine("no_run"))
 LATE = Retry(classify=lambda _: quarantine("deadline"))
 
 
@@ -115,8 +116,8 @@ class RunPlan:
                 return ()
             if self._is_read:
                 self.record.data = self._house.machine.form.encode(self._data)
-        elif outcome in ("retry", "quarantine", "discard") and failure is not None:
-            record = decoded(self._before) if self._before else self.record
+        elif outcome in ("retry", "quarantine", "discard") and failure is not None and self._before:
+            record = decoded(self._before)
             self.record, self._is_read = record, False
             self.tell("failed", self.step, self.hand.record.attempt, failure.error)
             record.error = failure.error

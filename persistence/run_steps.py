@@ -14,11 +14,12 @@ from upright.actors.message import told
 from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
 from .definition import Definition
+from .errors import RunNotFound
 from .hand import FATAL, Hand
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
 from .records import Outgoing
-from .run_plan import DEFINITION, LATE, REJECTED, DefinitionChanged, RunPlan, in_time
-from .run_record import Done, Status
+from .run_plan import DEFINITION, LATE, NO_RUN, REJECTED, DefinitionChanged, RunPlan, in_time
+from .run_record import ENDED, Done, Status
 from .signals import signal_form
 from .state_machine import StateMachine, StepContext
 from .steps import Reject, Transition
@@ -225,11 +226,27 @@ class RunSteps:
         plan.tell("compensated", transition.name, plan.hand.record.attempt)
 
     async def stirred(self, plan: RunPlan) -> None:
-        """Something came from outside: if it waits, it may go on."""
-        if plan.record.status in ("waiting", "failed") or plan.record.letter:
-            await self.advance(plan)
-        else:
+        """Something came from outside: it may go on, unless its next step is on its way."""
+        if plan.record.status in ("running", "compensating") and not plan.record.letter:
             plan.change()
+        else:  # it waits, or this has failed before
+            await self.advance(plan)
+
+    async def signalled(self, plan: RunPlan, name: str, payload: bytes) -> None:
+        """Somebody has sent it that signal."""
+        if not plan.exists:
+            plan.retry = NO_RUN
+            raise RunNotFound(f"expected a run {plan.id!r} of {self._runner.kind}: there is none")
+        if plan.record.status in ENDED:
+            plan.tell("signalled", name, error="it is over: nothing came of it")
+            plan.change()
+            return
+        if name not in self._definition.transitions:
+            plan.retry = DEFINITION
+            raise DefinitionChanged(f"{self._definition.title} has no signal {name!r} any more")
+        plan.record.inbox.append((name, payload))
+        plan.tell("signalled", name)
+        await self.stirred(plan)
 
     async def timed_out(self, plan: RunPlan, name: str) -> None:
         """It has waited for long enough."""

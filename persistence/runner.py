@@ -66,11 +66,7 @@ class MachineRunner(Actor):
 
     async def signalled(self, id: str, name: str, payload: bytes) -> None:
         """Somebody has sent it that signal."""
-        plan = await self._plan_of(id)
-        if plan.exists and plan.record.status not in ENDED:
-            plan.record.inbox.append((name, payload))
-            plan.tell("signalled", name)
-            await self.steps.stirred(plan)
+        await self.steps.signalled(await self._plan_of(id), name, payload)
 
     async def timed_out(self, id: str, entry: int, name: str) -> None:
         """It has been in its state for as long as `after` says."""

@@ -24,7 +24,7 @@ from upright.persistence.state_machine import StateMachine
 from upright.persistence.steps import after, each, parallel, signal, step
 from upright.supervision import ChildSpec, child, supervisor
 
-LONG = 2_000.0
+LONG = 10_000.0
 """Seconds of virtual time after which a test that waits for ever fails."""
 QUICK = Retry(max_attempts=3, base=1.0, cap=4.0, jitter="none")
 """Attempts at 0, 1 and 3 seconds."""
