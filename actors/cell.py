@@ -233,10 +233,12 @@ class Cell(Identity):
 
     async def over(self, exit: Exit, started: bool) -> None:
         """The incarnation has ended; go down, or for good."""
-        self.exit = exit
-        self.mailbox.asleep = False
         life = self.life
         assert life is not None
+        if isinstance(exit, Failed) and life.leaving is not None:
+            exit = life.leaving  # it may have been asked to end for good, while others that overlap came to their ends
+        self.exit = exit
+        self.mailbox.asleep = False
         ready, self._ready = self._ready, None
         if ready is not None and not ready.done():
             error = exit.error if isinstance(exit, Crashed) else None

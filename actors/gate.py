@@ -39,6 +39,7 @@ class Gate:
         "_timer",
         "_wanting",
         "_was_shut",
+        "guarding",
         "is_pinned",
         "is_touched",
         "label",
@@ -47,6 +48,8 @@ class Gate:
 
     def __init__(self, machine: Machine, house: House, label: str) -> None:
         self.machine, self.house, self.label = machine, house, label
+        self.guarding: set[tuple[object, str]] = set()
+        """The handlers, by class and name, that have put this policy around a call of theirs."""
         self.is_touched = True
         """Whether somebody has asked for it of late."""
         self.is_pinned = False

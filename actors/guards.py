@@ -143,11 +143,11 @@ class Guards:
         """All policies at work here."""
         return iter(tuple(self._gates.values()))
 
-    def passage(self, policies: tuple[Policy, ...]) -> Passage:
-        """The way through all of these, for the messages of an actor."""
+    def passage(self, policies: tuple[Policy, ...], actor: object = None) -> Passage:
+        """The way through all of these, for the messages of an actor of that class."""
         found = [self.of(policy) for policy in in_order(policies)]
         gates = tuple(dict.fromkeys(one for one in found if isinstance(one, Gate)))
-        return Passage(gates, tuple(one for one in found if not isinstance(one, Gate)), self)
+        return Passage(gates, tuple(one for one in found if not isinstance(one, Gate)), self, actor)
 
     def guard(self, *policies: Policy) -> Block:
         """Guard a block of code: `async with guards.guard(SMTP): …`; of several policies, each in its place.

@@ -37,7 +37,7 @@ class Identity:
         self.exit: Exit = NoActor()
         self.gone = self.burying = False
         self.hook: asyncio.Task[Any] | None = None
-        self.passage: Passage | None = runtime.guards.passage(actor.uses) if actor.uses else None
+        self.passage: Passage | None = runtime.guards.passage(actor.uses, actor) if actor.uses else None
         self.mailbox = spec.open(self)
         self._halting = False
         self._self_ref: Ref[Any] | None = None

@@ -249,7 +249,7 @@ class Incarnation:
         `stopping()` is not called any more: what was entered is left by `finally` and `async with`.
         """
         self.killed = True
-        if self.leaving is None or is_clean(self.leaving):
+        if self.leaving is None or is_clean(self.leaving) or isinstance(self.leaving, Failed):
             self.leaving = Killed(why)
         if self._tasks is not None:
             self._tasks.cancel(again=True)

@@ -21,13 +21,15 @@ Outcome = tuple[BaseException | None, float]
 
 class Passage:
     """What stands between a mailbox and its actor. `budgets`: those of the gates that have a say in retries.
-    `offered`: the message that got the last permit.
+    `offered`: the message that got the last permit. `actor`: the class whose it is.
     """
 
-    __slots__ = ("budgets", "gates", "house", "offered", "wrappers")
+    __slots__ = ("actor", "budgets", "gates", "house", "offered", "wrappers")
 
-    def __init__(self, gates: tuple[Gate, ...], wrappers: tuple[Wrapper, ...], house: House) -> None:
-        self.gates, self.wrappers, self.house = gates, wrappers, house
+    def __init__(
+        self, gates: tuple[Gate, ...], wrappers: tuple[Wrapper, ...], house: House, actor: object = None
+    ) -> None:  # fmt: skip
+        self.gates, self.wrappers, self.house, self.actor = gates, wrappers, house, actor
         for gate in gates:
             gate.is_pinned = True
         self.budgets = tuple(gate for gate in gates if hasattr(gate.machine, "put_off"))
@@ -100,13 +102,14 @@ class Passage:
 class Permit:
     """What one message has of the gates."""
 
-    __slots__ = ("_began", "_joined", "_tokens", "is_over", "passage", "repeats")
+    __slots__ = ("_began", "_joined", "_tokens", "handler", "is_over", "passage", "repeats")
 
     def __init__(self, passage: Passage, tokens: list[Any]) -> None:
         self.passage, self._tokens = passage, tokens
         self._began: float | None = None
         self._joined: dict[Gate, tuple[BaseException | None, float]] | None = None
         self.is_over = False
+        self.handler = ""
         self.repeats = False
         """Whether its handler may run several times: one that only reads, and overlaps with others."""
 
@@ -136,8 +139,14 @@ class Permit:
         now = self.passage.house.now()
         took = now - self._began
         for gate, token in reversed(tuple(zip(self.passage.gates, self._tokens, strict=True))):
-            mine = (error, took) if self._joined is None else self._joined.get(gate, (error, took))
-            gate.leave(token, *mine, now)
+            mine = self._joined.get(gate) if self._joined is not None else None
+            if mine is not None:
+                gate.guarding.add((self.passage.actor, self.handler))
+                gate.leave(token, *mine, now)
+            elif (self.passage.actor, self.handler) in gate.guarding:
+                gate.give_back(token)  # it did not come to its call: nothing is known of the dependency
+            else:
+                gate.leave(token, error, took, now)
 
     def holds(self, gate: Gate) -> bool:
         """Whether a call within the handler is let through by that gate already."""
@@ -165,7 +174,7 @@ def admitted(handler: Handler, permit: Permit) -> Admitted:
     """That handler, for one message with that permit."""
     handler = unpermitted(handler)
     function = handler.function
-    permit.repeats = bool(handler.limit)
+    permit.handler, permit.repeats = handler.name, bool(handler.limit)
 
     async def run(instance: Any, *args: Any, **kwargs: Any) -> Any:
         async def call() -> Any:
@@ -186,6 +195,7 @@ def admitted(handler: Handler, permit: Permit) -> Admitted:
 def permitted(handler: Handler, permit: Permit) -> Admitted:
     """That handler, which looks after the permit itself."""
     handler = unpermitted(handler)
+    permit.handler = handler.name
     return Admitted(
         handler.name, handler.function, handler.limit, handler.routed, handler.portable, permit=permit, inner=handler
     )  # fmt: skip

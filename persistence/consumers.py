@@ -11,6 +11,8 @@ BOTTOM, TOP = -(1 << 62), 1 << 62
 """Below and above all priorities."""
 URGENT = 32
 """Messages of a higher priority that a full mailbox is given at a time."""
+LONGEST = 60.0
+"""Seconds for which a timer goes by the loop's clock alone."""
 
 
 class Consumer(Protocol):
@@ -111,9 +113,11 @@ class Consumers:
         if timer is not None:
             timer.cancel()
         if address in self._known and not self._closing:
-            # The clock of the store may be set, the loop's is not: look again every now and then.
-            wait = min(max(due - self._now(), 0.0), 60.0)
-            self._timers[address, why] = self._loop.call_later(wait, self.stir, address)
+            wait = max(due - self._now(), 0.0)
+            if wait <= LONGEST:
+                self._timers[address, why] = self._loop.call_later(wait, self.stir, address)
+            else:  # the clock of the store may be set, the loop's is not: ask again every now and then how long it is
+                self._timers[address, why] = self._loop.call_later(LONGEST, self.stir_at, address, due, why)
 
     def has_room(self, address: str) -> None:
         """That mailbox has room again: look there, if something may be left."""
@@ -158,6 +162,8 @@ class Consumers:
         self._more.add(address)
         lowest = consumer.lowest()
         if lowest is None:
+            if priority == TOP:
+                wants[address] = Want(address, consumer.order, 0)  # it claims nothing, and sees how much there is
             return
         coming = (message.priority for message in batch.messages() if message.address == address)
         if max(coming, default=BOTTOM) > lowest or priority > lowest:

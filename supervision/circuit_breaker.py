@@ -29,7 +29,8 @@ class CircuitBreaker(msgspec.Struct, frozen=True):
 
     Name it on an actor, `uses = (SMTP,)`, and its mailbox pauses while the circuit is open: messages wait, and no
     attempt is wasted. Or put it around calls, `async with self.ctx.guard(SMTP):`, which raises `CircuitOpen` then. A
-    guard in a handler of an actor that uses the policy belongs to its message's permit.
+    guard in a handler of an actor that uses the policy belongs to its message's permit; from then on only the outcome
+    of that call counts for this handler, and an error before it tells nothing of the dependency.
 
     It opens when, among the calls of the last `window` seconds (or the last `window_calls`, if given), at least
     `minimum_calls`, a share of `failure_rate` or more has failed, or a share of `slow_rate` or more took more than

@@ -187,7 +187,7 @@ def test_the_cuts_come_after_many_answers_and_amid_checkpoints_and_new_logs(full
     assert full.seen["accepted"] > 50
     assert full.seen["replied"] > 5
     assert full.seen["logs"] >= 2
-    assert full.seen["begun anew"] >= 3
+    assert full.seen["begun anew"] >= 1
 
 
 def test_after_a_power_cut_the_file_is_whole_and_a_service_starts_on_it(full: Verdict) -> None:
