@@ -48,6 +48,7 @@ class Definition:
         self.title, self.states, self.initial, self.cancelled = title, states, initial, cancelled
         self._check_names()
         self.transitions = {one.name: one for one in transitions}
+        self._by_value = {str(state.value): state for state in states}
         self._known(initial, "initial")
         if cancelled is not None:
             self._known(cancelled, "cancelled")
@@ -65,7 +66,7 @@ class Definition:
 
     def state(self, value: str) -> State | None:
         """The state of that value; None if there is none."""
-        return next((state for state in self.states if str(state.value) == value), None)
+        return self._by_value.get(value)
 
     def _known(self, state: object, where: str) -> None:
         if not isinstance(state, self.states):
