@@ -8,14 +8,15 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from .forms import Form
 from .records import Outgoing
 from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan
 from .run_record import Joining, Parent
-from .run_steps import RunSteps
+from .run_steps import RunSteps, check_deadline
 from .state_machine import StateMachine
 from .steps import Reject, Transition
+
+FORM = "__result__"
 
 
 class RunJoins(RunSteps):
@@ -24,10 +25,11 @@ class RunJoins(RunSteps):
     async def _begin_joining(self, plan: RunPlan, transition: Transition) -> None:
         """Have the branches begin, as many at once as may."""
         record = plan.record
+        plan.step = transition.name
+        plan.data()
+        plan.retry = transition.retry
         if transition.kind == "call":
-            assert transition.given is not None
-            record.joining = Joining(transition.name, 1, begun=1)
-            await self._begin_child(plan, transition)
+            self._begin_child(plan, transition)
             return
         size = len(transition.branches)
         if transition.over is not None:
@@ -53,7 +55,7 @@ class RunJoins(RunSteps):
             for index in range(first, joining.begun)
         )
 
-    async def _begin_child(self, plan: RunPlan, transition: Transition) -> None:
+    def _begin_child(self, plan: RunPlan, transition: Transition) -> None:
         child: type[StateMachine[Any]] = transition.machine
 
         def runs_it(kind: type[Any]) -> bool:
@@ -63,19 +65,19 @@ class RunJoins(RunSteps):
         if len(found) != 1:
             raise LookupError(f"expected one machine of {child.__name__} in this system, found {len(found)}")
         assert transition.given is not None
-        visit = plan.record.visits.get(transition.name, 0)
-        parent = Parent(self._runner.ctx.path, plan.id, plan.record.entry, transition.name)
+        record, kind, address = plan.record, self._runner.kind, found[0][1].mailbox.address
+        parent = Parent(kind, plan.id, record.entry, transition.name)
         data = child.form.encode(transition.given(plan.data()))
-        await self._tell(
-            found[0][0], "begin", f"{plan.id}/{transition.name}/{visit}", data, child.version, parent
-        )  # fmt: skip
+        id = f"{kind}/{plan.id}/{transition.name}/{record.entry}"  # another one each time that the state is entered
+        record.joining = Joining(transition.name, 1, begun=1, child=(address, id))
+        begin = self._runner.message("begin", id, id, data, child.version, parent, address=address)
+        plan.hand.stage((begin,))
 
     async def branch(self, plan: RunPlan, entry: int, name: str, index: int) -> None:
         """Run one branch, if it is still waited for."""
-        joining, transition = plan.record.joining, self._definition.transitions.get(name)
-        if joining is None or plan.record.entry != entry or transition is None or index in joining.results:
+        joining = plan.record.joining
+        if joining is None or plan.record.entry != entry or index in joining.results:
             return
-        visit = plan.record.visits.get(name, 0)
 
         def said(result: bytes, rejected: str, failed: str) -> Outgoing:
             letter = plan.hand.record.id if failed else 0
@@ -83,18 +85,31 @@ class RunJoins(RunSteps):
                 "joined", plan.id, plan.id, entry, name, index, result, rejected, failed, letter
             )
 
-        plan.hand.plan = ours = BranchPlan(transition.retry, said)
-        function, args = transition.branches[0], tuple[Any, ...]()
+        transition = self._definition.transitions.get(name)
+        plan.hand.plan = ours = BranchPlan(transition.retry if transition is not None else DEFINITION, said)
+        try:
+            if transition is None:
+                raise DefinitionChanged(f"{self._definition.title} has no step {name!r} any more")
+            function, result = await self._call_branch(plan, ours, transition, index)
+            ours.result = result_form(function).encode(result)
+        except Reject as error:
+            plan.undo_changes()
+            ours.rejected = str(error) or "rejected"
+        except DefinitionChanged:
+            ours.retry = DEFINITION
+            raise
+
+    async def _call_branch(
+        self, plan: RunPlan, ours: BranchPlan, transition: Transition, index: int
+    ) -> tuple[Callable[..., Any], Any]:
+        visit, args = plan.record.visits.get(transition.name, 0), tuple[Any, ...]()
         if transition.over is not None:
-            args = (list(transition.over(plan.data()))[index],)
+            function, args = transition.branches[0], (list(transition.over(plan.data()))[index],)
         else:
             function = transition.branches[index]
-        try:
-            result = await self._call(plan, name, function, transition.limit, f"{visit}-{index}", *args)
-        except Reject as error:
-            ours.rejected = str(error) or "rejected"
-        else:
-            ours.result = msgspec.msgpack.encode(result)
+        check_deadline(ours, plan.hand)
+        result = await self._call(plan, transition.name, function, transition.limit, f"{visit}-{index}", *args)
+        return function, result
 
     async def joined(
         self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str, letter: int
@@ -124,13 +139,16 @@ class RunJoins(RunSteps):
         elif self._is_joining(plan):
             plan.change()
             return
+        elif record.cancel is not None:
+            pass
         elif joining.rejected:
             if transition.on_reject is None:
-                plan.retry = REJECTED
+                plan.step, plan.retry = transition.name, REJECTED
                 raise Reject(joining.rejected)
+            record.visits[transition.name] = record.visits.get(transition.name, 0) + 1
             plan.tell("rejected", transition.name, error=joining.rejected)
             self._divert(plan, transition.on_reject)
-        elif record.cancel is None:  # what failed waits in quarantine
+        else:  # what failed waits in quarantine
             record.status, record.error = "failed", next(iter(joining.failed.values()), "")
             plan.change()
             return
@@ -141,11 +159,16 @@ class RunJoins(RunSteps):
             return transition.machine.form.decode(joining.results[0], self._runner.locate)
         ordered = [joining.results[index] for index in range(joining.size)]
         functions = transition.branches if transition.over is None else transition.branches * joining.size
-        return [read_result(one, body) for one, body in zip(functions, ordered, strict=True)]
+        locate = self._runner.locate
+        return [result_form(one).decode(body, locate) for one, body in zip(functions, ordered, strict=True)]
 
 
-def read_result(function: Callable[..., Any], body: bytes) -> Any:
-    """What a branch has returned, as what its annotation says."""
-    returned: Any = inspect.signature(function, eval_str=True).return_annotation
-    kind = Any if returned is inspect.Signature.empty else returned
-    return msgspec.msgpack.decode(body, type=kind)
+def result_form(function: Callable[..., Any]) -> Form:
+    """The bytes of what a branch returns, as its annotation says, worked out once."""
+    found: Form | None = getattr(function, FORM, None)
+    if found is None:
+        returned: Any = inspect.signature(function, eval_str=True).return_annotation
+        kind: Any = Any if returned is inspect.Signature.empty else returned
+        found = Form(function.__qualname__, "result", type(None) if kind is None else kind)
+        setattr(function, FORM, found)
+    return found

@@ -42,7 +42,8 @@ class Done(msgspec.Struct):
 class Joining(msgspec.Struct):
     """Branches that run beside each other. `size`: how many there are. `begun`: how many were begun. `results`: of each
     that is done, its encoded result. `rejected`: why the first was refused, of so many that were `refused`. `failed`:
-    of each that waits in quarantine, its error; `letters`: its message.
+    of each that waits in quarantine, its error; `letters`: its message. `child`: the kind and the id of the run that is
+    waited for.
     """
 
     step: str
@@ -53,12 +54,13 @@ class Joining(msgspec.Struct):
     refused: int = 0
     failed: dict[int, str] = {}
     letters: dict[int, int] = {}
+    child: tuple[str, str] | None = None
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The run that waits for this one: of the machine at `path`, in its `entry`-th state, for its `step`."""
+    """The run that waits for this one: of the machine of that `kind`, in its `entry`-th state, for its `step`."""
 
-    path: str
+    kind: str
     id: str
     entry: int
     step: str

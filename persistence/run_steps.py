@@ -17,6 +17,7 @@ from .definition import Definition
 from .errors import RunNotFound
 from .hand import FATAL, Hand
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
+from .plan import Plan
 from .records import Outgoing
 from .run_plan import DEFINITION, LATE, NO_RUN, REJECTED, DefinitionChanged, RunPlan, in_time
 from .run_record import ENDED, Done, Status
@@ -37,11 +38,9 @@ class Runner(Protocol):
     @property
     def hand(self) -> Hand: ...
     @property
-    def interface(self) -> type[Any]: ...
-    @property
     def kind(self) -> str: ...
     def locate(self, path: str, actor: type[Any]) -> Any: ...
-    def message(self, handler: str, key: str, *args: Any, due: float = 0.0) -> Outgoing: ...
+    def message(self, handler: str, key: str, *args: Any, due: float = 0.0, address: str = "") -> Outgoing: ...
 
 
 class RunSteps:
@@ -55,14 +54,18 @@ class RunSteps:
     def enter(self, plan: RunPlan, state: State) -> None:
         """Be in that state from now on."""
         record = plan.record
+        self._cancel_child(plan)
         record.state, record.entry, record.joining = str(state.value), record.entry + 1, None
         plan.tell("entered")
 
     async def advance(self, plan: RunPlan) -> None:
         """Make the next move, and say what comes after it."""
         record = plan.record
-        if record.cancel is not None and record.status != "compensating" and not self._is_joining(plan):
-            self._compensate(plan, self._definition.cancelled, "cancelled")
+        if record.cancel is not None and record.status != "compensating":
+            if self._is_joining(plan):
+                self._cancel_child(plan)
+            else:
+                self._compensate(plan, self._definition.cancelled, "cancelled")
         match self._next(plan):
             case Perform(transition, signal, place):
                 if signal is not None:
@@ -134,12 +137,16 @@ class RunSteps:
         if parent is not None:
             data = self._runner.machine.form.encode(plan.data()) if outcome == "completed" else b""
             why = "" if outcome == "completed" else f"its run {plan.id} was {outcome}"
-            await self._tell(parent.path, "joined", parent.id, parent.entry, parent.step, 0, data, why, "")
+            args = parent.id, parent.entry, parent.step, 0, data, why, "", 0
+            plan.hand.stage((self._runner.message("joined", parent.id, *args, address=parent.kind),))
 
-    async def _tell(self, path: str, handler: str, id: str, *args: Any) -> None:
-        """A message to a runner, stored with the end of this delivery."""
-        base = self._runner.interface
-        await self._runner.ctx.ref(path, base).keyed(id).tell(getattr(base, handler), id, *args)
+    def _cancel_child(self, plan: RunPlan) -> None:
+        """The run that was waited for is waited for no more, or this one is to be cancelled."""
+        joining = plan.record.joining
+        if joining is not None and joining.child is not None and not joining.results and not joining.refused:
+            address, id = joining.child
+            why = f"run {plan.id} goes on without it"
+            plan.hand.stage((self._runner.message("cancel", id, id, why, address=address),))
 
     async def _perform(self, plan: RunPlan, transition: Transition, *args: Any) -> None:
         record, attempt = plan.record, plan.hand.record.attempt
@@ -148,7 +155,7 @@ class RunSteps:
         plan.data()  # or the definition is to be mended, and no way out of a failure is to be taken
         plan.retry = transition.retry
         try:
-            check_deadline(plan)
+            check_deadline(plan, plan.hand)
             await self._call(plan, transition.name, transition.function, transition.limit, visit, *args)
         except GuardRefused:
             raise
@@ -213,6 +220,7 @@ class RunSteps:
 
     def _compensate(self, plan: RunPlan, goal: State | None, outcome: Status) -> None:
         record = plan.record
+        self._cancel_child(plan)
         record.status, record.outcome, record.joining = "compensating", outcome, None
         record.goal = str(goal.value) if goal is not None else ""
 
@@ -288,9 +296,9 @@ class RunSteps:
         return signal_form(transition.function).decode(signal, self._runner.locate)
 
 
-def check_deadline(plan: RunPlan) -> None:
-    """Raise `TimeoutError` if no attempt of its step may begin any more."""
-    if plan.retry.last_start(plan.hand.record.accepted) < plan.now():
+def check_deadline(plan: Plan, hand: Hand) -> None:
+    """Raise `TimeoutError` if no attempt may begin any more, by the policy that counts."""
+    if plan.retry.last_start(hand.record.accepted) < hand.front.now():
         plan.retry = LATE
         raise TimeoutError("its time was up before this attempt")
 

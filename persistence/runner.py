@@ -134,11 +134,6 @@ class MachineRunner(Actor):
         return work
 
     @property
-    def interface(self) -> type[Any]:
-        """The class whose handlers all runners have."""
-        return MachineRunner
-
-    @property
     def kind(self) -> str:
         """Of the records of its runs."""
         return kind_of(type(self).mailbox)
@@ -152,11 +147,11 @@ class MachineRunner(Actor):
         """The ref of a path, for data that has some."""
         return self.ctx.ref(path, actor)
 
-    def message(self, handler: str, key: str, *args: Any, due: float = 0.0) -> Outgoing:
-        """A message to itself."""
+    def message(self, handler: str, key: str, *args: Any, due: float = 0.0, address: str = "") -> Outgoing:
+        """A message to itself, or to the runner of that address."""
         codec: Any = type(self)
         found = codec.__codec__.methods[handler]
-        return Outgoing(type(self).mailbox.address, found.wire_name, found.encode(args), due, key=key)
+        return Outgoing(address or type(self).mailbox.address, found.wire_name, found.encode(args), due, key=key)
 
     def wrote(self, id: str, version: int, body: bytes) -> None:
         """That record is about to be written: what comes next builds on it."""
