@@ -75,6 +75,12 @@ class Machines:
         found: StateRecord | None = await self.store.read(id, self.kind)
         return decoded(found.body) if found is not None else None
 
+    async def was_forgotten(self, id: str, begin: int) -> bool:
+        """Whether there is no such run any more, though that message has begun it: its key is kept for longer."""
+        if await self.read(id) is not None:
+            return False
+        return any(event.name == "acked" for event in await self.store.story(begin))
+
     async def runs(self, only: RecordFilter) -> AsyncIterator[Record]:
         """The records, by their ids, a page at a time."""
         left = only.limit

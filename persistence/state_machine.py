@@ -142,7 +142,9 @@ class StateMachine(Generic[D]):
             body = cls.form.encode(data)
         except Misfit as error:
             raise WrongArguments(f"{cls.__name__}: {error}") from error
-        await machines.tell("begin", id, body, cls.version, None, once=id)
+        receipt = await machines.tell("begin", id, body, cls.version, None, once=id)
+        if receipt is not None and receipt.duplicate and await machines.was_forgotten(id, receipt.id):
+            await machines.tell("begin", id, body, cls.version, None)
         return Run(machines, id)
 
     @classmethod
