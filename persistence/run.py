@@ -115,6 +115,8 @@ class Run(Generic[D]):
                 if record is not None and record.status in ENDED:
                     return self._data(record)
                 if record is not None and await self._has_failed(record):
+                    if await machines.read(self.id) != record:
+                        continue  # it was redriven, and has failed again, while we looked
                     raise RunFailed(self.id, record.state, record.error, next(iter(record.letters), 0))
                 await asyncio.wait({news}, timeout=POLL)
             finally:
