@@ -33,8 +33,8 @@ class House(Protocol):
     @property
     def owner(self) -> str: ...
     def wrote(self, id: str, version: int, body: bytes) -> None: ...
-    def refused(self, id: str) -> None: ...
-    def told(self, id: str, version: int) -> None: ...
+    def settled(self, id: str, version: int) -> None: ...
+    def told(self, id: str) -> None: ...
 
 
 class RunPlan:
@@ -139,10 +139,12 @@ class RunPlan:
 
     def settled(self, verdict: Verdict) -> None:
         """See `Plan.settled`."""
-        if verdict != "ok":
-            self._house.refused(self.id)
-        elif self._written is not None and (self._written.status in ENDED or self._written.status == "failed"):
-            self._house.told(self.id, self._written.expected + 1)
+        written = self._written
+        if written is None:
+            return
+        self._house.settled(self.id, written.expected + 1)
+        if verdict == "ok" and (written.status in ENDED or written.status == "failed"):
+            self._house.told(self.id)
 
 
 class BranchPlan:

@@ -1,10 +1,11 @@
 """How the moves of a run are made: the step's method is called, and the record is brought to where that leads."""
 
+import asyncio
 import enum
 import math
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib import parse
 
 import msgspec
@@ -32,6 +33,7 @@ class Runner(Protocol):
     """What the steps need of the actor that runs them."""
 
     machine: type[StateMachine[Any]]
+    at_once: ClassVar[int]
     ctx: Any
 
     def make(self) -> StateMachine[Any]: ...
@@ -50,6 +52,7 @@ class RunSteps:
         self._runner = runner
         self._definition: Definition = runner.machine.definition
         self._rng = random.Random()
+        self._room = asyncio.Semaphore(runner.at_once)  # each handler has a limit of its own, and steps are in many
 
     def enter(self, plan: RunPlan, state: State) -> None:
         """Be in that state from now on."""
@@ -189,7 +192,8 @@ class RunSteps:
         key = f"{hand.front.store.name}-{quote(self._runner.kind)}-{quote(plan.id)}-{quote(step)}-{visit}"
         machine.ctx = StepContext(self._runner.ctx, plan.id, step, hand, key)
         try:
-            return await in_time(overridden(type(machine), function)(machine, data, *args), limit)
+            async with self._room:
+                return await in_time(overridden(type(machine), function)(machine, data, *args), limit)
         except GuardRefused:
             raise
         except WrongArguments as error:  # is a refusal, but of the program and not of the business

@@ -7,7 +7,6 @@ and the acknowledgement commit together. Which move comes next is decided in `mo
 """
 
 import types
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -28,8 +27,6 @@ from .run_plan import RunPlan
 from .run_record import ENDED, Parent, RunRecord
 from .state_machine import StateMachine
 
-KNOWN = 10_000
-"""Runs whose records are kept in memory as they were written last."""
 KIND = "machine/"
 FOR_EVER = Retry(max_attempts=1_000_000_000)
 """What counts for a message whose attempt was cut off: how many a step has is known when one of them fails."""
@@ -41,9 +38,12 @@ class MachineRunner(Actor):
     mailbox = Durable("machines", order="keyed")
     machine: type[StateMachine[Any]]
     made: ClassVar[tuple[Callable[[], StateMachine[Any]]]]
+    at_once: ClassVar[int] = 1
 
     def __init__(self) -> None:
-        self.known: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        self.known: dict[str, tuple[int, bytes]] = {}
+        """By run: the version and the bytes of a record that is on its way to the store."""
+        self.is_first = True
         self.steps = RunJoins(self)
 
     async def begin(self, id: str, data: bytes, version: int, parent: Parent | None) -> None:
@@ -60,7 +60,7 @@ class MachineRunner(Actor):
 
     async def go(self, id: str, seq: int) -> None:
         """The next step of a run that has moved on so many times."""
-        plan = await self._plan_of(id, seq)
+        plan = await self._plan_of(id)
         if plan.exists and plan.record.seq == seq and plan.record.status not in ENDED:
             await self.steps.advance(plan)
 
@@ -102,18 +102,15 @@ class MachineRunner(Actor):
         if plan.exists:
             await self.steps.rewind(plan, step)
 
-    async def _plan_of(self, id: str, seq: int = -1, fresh: bool = False) -> RunPlan:
-        """What this delivery does to that run. `seq`: how often it should have moved on; `fresh`: as it is stored."""
+    async def _plan_of(self, id: str, fresh: bool = False) -> RunPlan:
+        """What this delivery does to that run. `fresh`: as it is stored, and none of its record."""
         hand = self.hand
         self.arrivals: Arrivals = hand.front.store.arrivals
         known = None if fresh else self.known.get(id)
-        if known is not None and seq >= 0:
-            plan = RunPlan(self, hand, id, *known, self.locate)
-            if plan.record.seq >= seq:
-                hand.plan = plan
-                return plan
-            known = None  # another process has moved it on
-        if known is None:
+        if self.is_first:  # what the instance before it did may not be written yet
+            await hand.front.store.flushed()
+            self.is_first = False
+        if known is None:  # another process may have moved it on: what is stored counts
             record = await hand.front.store.read(id, self.kind)
             known = (record.version, record.body) if record is not None else (0, b"")
         plan = RunPlan(self, hand, id, *known, self.locate)
@@ -156,18 +153,14 @@ class MachineRunner(Actor):
     def wrote(self, id: str, version: int, body: bytes) -> None:
         """That record is about to be written: what comes next builds on it."""
         self.known[id] = version, body
-        self.known.move_to_end(id)
-        if len(self.known) > KNOWN:
-            self.known.popitem(last=False)
 
-    def refused(self, id: str) -> None:
-        """It was not written: what is stored counts."""
-        self.known.pop(id, None)
-
-    def told(self, id: str, version: int) -> None:
-        """It has ended, or failed, with that version: those who wait in this process may look."""
-        if self.known.get(id, (0, b""))[0] == version:  # else what comes next is on its way to the store
+    def settled(self, id: str, version: int) -> None:
+        """It is stored, or was refused: what is stored counts, unless what comes next is on its way there."""
+        if self.known.get(id, (0, b""))[0] == version:
             del self.known[id]
+
+    def told(self, id: str) -> None:
+        """It has ended, or failed: those who wait in this process may look."""
         self.arrivals.tell((self.kind, id))
 
 
@@ -204,6 +197,7 @@ def runner_of(
         "__module__": MachineRunner.__module__,
         "mailbox": Durable(address, FOR_EVER, "keyed", window=max(256, 2 * at_once)),
         "machine": found,
+        "at_once": at_once,
         "made": (make,),  # in a tuple, so that it does not become a method
         "uses": found.uses,
     }
