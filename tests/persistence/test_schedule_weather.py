@@ -166,7 +166,7 @@ class TestStoreThatFails:
             await s.idle()
             weather, read, looks = Weather(store), store._engine.read, list[str]()
 
-            async def count(address: str) -> Any:
+            async def count(address: str, kind: str = "") -> Any:
                 looks.append(address)
                 return await read(address)
 
@@ -181,7 +181,7 @@ class TestStoreThatFails:
     async def test_a_store_that_cannot_be_read_is_tried_again_and_told_of(
         self, system: Systems, stores: Stores, heard: Heard, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def read(_: str) -> None:
+        async def read(_: str, kind: str = "") -> None:
             raise StoreUnavailable("gone")
 
         async with shop(system, (store := stores()), heard, poll(missed="all")) as s:

@@ -6,11 +6,12 @@ import pytest
 
 from tests.actors.deeds import Deeds, Oops, raised_by
 from tests.actors.lives import Systems, quiet
-from upright.actors import Refuse, StartFailed
+from upright.actors import GuardRefused, Refuse, StartFailed
 from upright.actors.events import ActorRestarting, Event
 from upright.supervision import (
     AlreadyPresent,
     AlreadyStarted,
+    IllegalTransition,
     NotFound,
     NotStarted,
     Restarting,
@@ -23,6 +24,8 @@ from upright.supervision import (
     supervisor,
 )
 
+MISTAKES = (Unroutable, IllegalTransition)
+"""What no handler answers with: they are raised where a mistake was made."""
 PLAIN: tuple[type[SupervisionRefused], ...] = (AlreadyPresent, NotFound, Restarting, Running)
 
 
@@ -36,8 +39,9 @@ ERRORS = [found for found in vars(errors).values() if isinstance(found, type) an
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_error_but_the_senders_is_a_refusal_and_stands_in_the_drawn_tree(error: type[Exception]) -> None:
-    assert issubclass(error, SupervisionRefused) is (error is not Unroutable)
-    assert issubclass(error, Refuse) is (error is not Unroutable)
+    of_policies = issubclass(error, GuardRefused)
+    assert issubclass(error, SupervisionRefused) is (error not in MISTAKES and not of_policies)
+    assert issubclass(error, Refuse) is (error not in MISTAKES)
     assert errors.__doc__ is not None
     assert f"─ {error.__name__}" in errors.__doc__
 
