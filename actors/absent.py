@@ -1,4 +1,4 @@
-"""An actor that another process runs: here is only the way into its durable mailbox."""
+"""An actor that another process runs, or that is asleep: here is only the way into its durable mailbox."""
 
 import asyncio
 from typing import Any
@@ -28,11 +28,12 @@ class Absent:
     """What a ref finds at the path of an actor that does not run here."""
 
     gone = False
-    state = "elsewhere"
     link: Link | None = None
 
-    def __init__(self, path: str, actor: type[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.path, self.actor = path, actor
+    def __init__(
+        self, path: str, actor: type[Any], loop: asyncio.AbstractEventLoop, state: str = "elsewhere"
+    ) -> None:  # fmt: skip
+        self.path, self.actor, self.state = path, actor, state
         self.mailbox = StoredOnly(self)
         self.handlers: HandlerTable = actor.__handlers__
         self.interfaces: tuple[type[Any], ...] = (actor,)

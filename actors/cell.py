@@ -56,6 +56,12 @@ class Cell(Identity):
             parent.children[blueprint.name] = self
         self.tell(events.ActorSpawned, blueprint.actor.__name__)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is up, and nothing goes on in it or will by itself: no message, timer, task or child."""
+        life = self.life
+        return life is not None and not self.children and not self.mailbox.queue and life.is_at_rest
+
     async def start(self) -> None:
         """Begin an incarnation and wait until it is up.
 

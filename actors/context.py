@@ -63,6 +63,8 @@ class Host(Protocol):
     def stash(self) -> list[Envelope]: ...
     @property
     def room(self) -> int: ...
+    @property
+    def entity(self) -> str: ...
 
     def must_live(self) -> None: ...
     def locate(self, path: str, actor: type[A]) -> Ref[A]: ...
@@ -245,6 +247,13 @@ class Context:
         await pass_on(ref, seat, turn, handler, args, kwargs or None)
         ignored: Any = None
         return ignored  # type: ignore[no-any-return]  # never read: the turn is marked as moved
+
+    @property
+    def entity(self) -> str:
+        """The id by which this actor is known, of those that `entities(…)` runs. Raises `NotInHand` in others."""
+        if not self._host.entity:
+            raise NotInHand(f"expected one of entities(…), got {self.path}: only these have an id")
+        return self._host.entity
 
     @property
     def delivery(self) -> Any:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, Self
+from urllib.parse import quote
 
 import msgspec
 
@@ -20,7 +21,7 @@ class Sending(msgspec.Struct, frozen=True):
 
     `once`: its idempotency key. `key`: what it keeps its order with. `delay`: seconds until it is due. `at`: when it
     is due, seconds since the epoch. `priority`: higher first. `expires`: seconds after which it is not handled any
-    more.
+    more. `entity`: the one that it is for, of many behind one address.
     """
 
     once: str = ""
@@ -29,6 +30,7 @@ class Sending(msgspec.Struct, frozen=True):
     at: float = 0.0
     priority: int = 0
     expires: float = math.inf
+    entity: str = ""
 
 
 PLAINLY = Sending()
@@ -51,6 +53,15 @@ class Configurable:
 
     def _sending(self, **changes: Any) -> Self:
         raise NotImplementedError
+
+    def _below(self, part: str, **changes: Any) -> Self:
+        raise NotImplementedError
+
+    def entity(self, id: str) -> Self:
+        """The ref of one of the actors behind this address, by its id: `accounts.entity("a-17")`, of `entities(…)`. It
+        need not have been heard of before: it begins with its first message.
+        """
+        return self._below(quote(text("entity", id), safe=""), entity=id)
 
     def once(self, key: str) -> Self:
         """This ref, whose messages are accepted once for each key, while the first is not finished and for a time
@@ -142,6 +153,10 @@ class Keeper(Protocol):
 
     def leave(self) -> None:
         """Its actor has ended for good."""
+        ...
+
+    def inside(self, id: str) -> "Keeper | None":
+        """The way to one of many behind it; None where there is only one."""
         ...
 
 

@@ -136,6 +136,10 @@ class Incarnation:
     def room(self) -> int:
         return self.cell.mailbox.limit
 
+    @property
+    def entity(self) -> str:
+        return self.cell.mailbox.entity
+
     def must_live(self) -> None:
         """Raise if code that has outlived this incarnation tries to act through it."""
         if self.detached:

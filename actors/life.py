@@ -202,6 +202,12 @@ class Life(Ending):
         runtime.activity.add(-1)
         return False
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has nothing in hand, and no timer, task or notice that will bring something."""
+        busy = self.turn is not None or self.control or self.leaving is not None or self.stack is not None
+        return self.phase == RUNNING and not (busy or self._timers or (self._tasks is not None and self._tasks.all()))
+
     def pauses(self) -> None:
         """Nothing is taken out for a while: those who wait for room may go on.
 

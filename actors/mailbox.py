@@ -59,6 +59,8 @@ class Mailbox:
     """Whether there must be nobody who waits while there is room, not even for the time of a drain."""
     restores: bool = False
     """Whether there is something to load before an incarnation starts."""
+    entity: str = ""
+    """Which of many behind one address its actor is."""
 
     def __init__(self, owner: Owner, limit: int, full: str, plain: bool = True) -> None:
         self.owner, self.limit, self.full, self._plain = owner, limit, full, plain

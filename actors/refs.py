@@ -324,6 +324,11 @@ class Ref(Configurable, Generic[A_co]):
         ref._found, ref._how = None, msgspec.structs.replace(self._how or PLAINLY, **changes)
         return ref
 
+    def _below(self, part: str, **changes: Any) -> "Ref[A_co]":
+        ref = self._sending(**changes)
+        ref.path = f"{self.path}/{part}"
+        return ref
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ref) and self.path == other.path and self._directory is other._directory
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context as Variables
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from .absent import Absent
 from .bus import EventBus
@@ -103,7 +104,18 @@ class Runtime:
         return [(path, kind) for path, kind in found if wanted(kind)]
 
     def absent(self, path: str, actor: type[Any]) -> Absent | None:
-        """What stands in for an actor that is not there, if its class names a durable mailbox: the store is."""
+        """What stands in for an actor that is not there, if its class names a durable mailbox: the store is. One of
+        many behind one address may be there by its id, asleep.
+        """
+        above, _, name = path.rpartition("/")
+        house = self.actors.get(above)
+        keeper = house.mailbox.keeper if house is not None else None
+        inside = keeper.inside(unquote(name)) if keeper is not None else None
+        if house is not None and inside is not None:
+            asleep = Absent(path, house.interfaces[0], self.loop, "asleep")
+            asleep.mailbox.keeper = inside
+            check_class(asleep, actor)
+            return asleep
         door = getattr(getattr(actor, "mailbox", None), "door", None)
         if door is None or self.store is None:
             return None

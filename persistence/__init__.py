@@ -3,8 +3,10 @@
 from .codec import Undecodable, Unencodable, handler, local
 from .definition import AmbiguousSteps, DefinitionError, NoWayOut, UnknownState, UnreachableState
 from .durable import Durable
+from .entities import Entities, entities
 from .errors import (
     AddressTaken,
+    NoEntity,
     NoStore,
     NotStaged,
     OutcomeUnknown,
@@ -60,6 +62,7 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryLost",
     "Durable",
+    "Entities",
     "Failure",
     "Group",
     "HistoryEvent",
@@ -70,6 +73,7 @@ __all__ = [
     "MailboxPaused",
     "MailboxResumed",
     "Memory",
+    "NoEntity",
     "NoStore",
     "NoTransaction",
     "NoWayOut",
@@ -112,6 +116,7 @@ __all__ = [
     "cron",
     "discard",
     "each",
+    "entities",
     "every",
     "handler",
     "local",

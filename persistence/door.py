@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,7 +17,7 @@ from upright.actors.runtime import Runtime
 from upright.actors.seat import seat_now
 
 from .codec import HandlerCodec
-from .errors import NotStaged
+from .errors import NoEntity, NotStaged
 from .hand import Hand
 from .records import Order, Outgoing
 
@@ -31,6 +32,8 @@ class Door:
         """The actor that it leads to, where that runs here."""
         self.order: Order = spec.order
         self._codec: Any = getattr(actor, "__codec__", None)
+        self.is_of_many = self.order == "keyed" and getattr(actor, "__state__", None) is not None
+        """Whether a message has to say for which entity it is."""
         self._depth = 0  # what the store said last
         self._coming: set[asyncio.Future[None]] = set()  # let in since, and not known to be stored
         self._rooms: deque[asyncio.Future[None]] = deque()
@@ -48,6 +51,10 @@ class Door:
 
     def leave(self) -> None:
         """Nobody was here."""
+
+    def inside(self, id: str) -> "EntityDoor | None":
+        """The way to one of the entities behind it."""
+        return EntityDoor(self, id) if self.order == "keyed" else None
 
     async def tell(self, envelope: Envelope, how: Sending | None, within: float | None = None) -> Receipt | None:
         """Store a message and return when it is on disk; inside a delivery, stage it and return at once."""
@@ -71,7 +78,7 @@ class Door:
 
     def store_plainly(self, envelope: Envelope) -> Awaitable[list[Receipt]] | None:
         """Store a message that is told from outside; None where it may have to wait for room."""
-        if self.spec.max_depth is not None:
+        if self.spec.max_depth is not None or self.is_of_many:
             return None
         codec: HandlerCodec = self._codec.methods[envelope.handler.name]
         body = codec.encode(envelope.args, envelope.kwargs)
@@ -110,19 +117,27 @@ class Door:
         await self.store.answer(receipts[0], question, self)
 
     def outgoing(self, envelope: Envelope, how: Sending, asked: bool) -> Outgoing:
-        """What is to be stored for an envelope. Raises `WrongArguments`, `UnknownHandler`."""
+        """What is to be stored for an envelope. Raises `WrongArguments`, `UnknownHandler`, `NoEntity`."""
+        if self.is_of_many and not (how.entity or how.key):
+            kind = self.actor.__name__
+            raise NoEntity(f'expected an entity of {self.path}, as in ref.entity("a-17"), got a message for any {kind}')
         codec: HandlerCodec = self._codec.methods[envelope.handler.name]
         if how is PLAINLY:  # as most are
             sender = envelope.sender.path if envelope.sender is not None else ""
             body = codec.encode(envelope.args, envelope.kwargs)
             return Outgoing(self.address, codec.wire_name, body, asked=asked, sender=sender)
+        if how.entity and self.order != "keyed":
+            raise NoEntity(
+                f"expected entities(…) at {self.path}, to find {how.entity!r} there; {self.address!r} is one actor's"
+            )
         now = self.store.now()
         due = how.at or (now + how.delay if how.delay else 0.0)
         expires = now + how.expires if how.expires != math.inf else math.inf
         sender = envelope.sender.path if envelope.sender is not None else ""
         body = codec.encode(envelope.args, envelope.kwargs)
         return Outgoing(
-            self.address, codec.wire_name, body, due, how.priority, how.key, how.once, expires, asked, sender
+            self.address, codec.wire_name, body, due, how.priority, how.entity or how.key, how.once, expires, asked,
+            sender,
         )  # fmt: skip
 
     async def _put(self, messages: list[Outgoing], first: Envelope, within: float | None) -> list[Receipt]:
@@ -196,6 +211,27 @@ class Door:
         """How many unfinished messages there are."""
         self._depth = depth
         self._let_in()
+
+
+class EntityDoor(Door):
+    """The way to one of the entities behind a door, by its id."""
+
+    def __init__(self, door: Door, id: str) -> None:
+        super().__init__(door.store, door.spec, door.actor, door.runtime, f"{door.path}/{quote(id, safe='')}")
+        self._door, self._id = door, id
+
+    def outgoing(self, envelope: Envelope, how: Sending, asked: bool) -> Outgoing:
+        """See `Door.outgoing`; it is for that entity."""
+        return self._door.outgoing(envelope, msgspec.structs.replace(how, entity=self._id), asked)
+
+    def store_plainly(self, envelope: Envelope) -> None:
+        """None: it has to be said whom it is for."""
+
+    async def _put(self, messages: list[Outgoing], first: Envelope, within: float | None) -> list[Receipt]:
+        return await self._door._put(messages, first, within)  # the room is that of all of them
+
+    def inside(self, id: str) -> None:
+        """It is one."""
 
 
 def hand_now(store: Any) -> Hand | None:

@@ -23,7 +23,8 @@ class Durable(msgspec.Struct, frozen=True):
 
     `address`: stays the same when the actor's path changes; what was sent to it waits there. `retry`: what follows
     when the handler fails. `order`: `strict` (a message that waits for its retry holds up all behind it), `free`
-    (others pass it), `keyed` (strict for each key, free between keys); durable state needs `strict`. `window`:
+    (others pass it), `keyed` (strict for each key, free between keys); durable state needs `strict`, or `keyed` for
+    the actors of `entities(…)`. `window`:
     how many messages are claimed ahead of their turn. `max_depth`: how many unfinished messages it may hold until
     senders wait; None for no bound.
 
@@ -57,14 +58,20 @@ class Durable(msgspec.Struct, frozen=True):
         actor.__codec__ = ActorCodec(actor)
         actor.__state_kind__ = kind = state_of(actor)
         actor.__state__ = StateCodec(kind) if kind is not None else None
-        if kind is not None and self.order != "strict":
+        if kind is not None and self.order == "free":
             raise TypeError(
-                f'expected the mailbox of {actor.__name__} to have order="strict", got order={self.order!r}: its'
-                f" durable state, {kind.__name__}, is for one message at a time"
+                f'expected the mailbox of {actor.__name__} to have order="strict", or "keyed" for entities(…), got'
+                f" order={self.order!r}: its durable state, {kind.__name__}, is for one message at a time"
             )
 
     def open(self, owner: Any) -> Mailbox:
-        """A mailbox of that kind; for the runtime. Raises `NoStore`."""
+        """A mailbox of that kind; for the runtime. Raises `NoStore`, `TypeError` for state of many keys."""
+        actor = owner.blueprint.actor
+        if getattr(actor, "__state__", None) is not None and self.order == "keyed":
+            raise TypeError(
+                f'expected {actor.__name__} to be run by entities("…", {actor.__name__}), with a state for each key;'
+                ' to run one of it, with one state, give its mailbox order="strict"'
+            )
         mailbox = DurableMailbox(owner, self.window)
         mailbox.front = self.front(owner, owner.blueprint.actor, mailbox)
         return mailbox
@@ -88,6 +95,10 @@ class Durable(msgspec.Struct, frozen=True):
 
     def front(self, owner: Any, actor: type[Any], mailbox: Mailbox) -> Front:
         """What stands between the store and the mailbox of `owner`. Raises `NoStore`."""
+        return Front(self.store_of(owner, actor), self, owner, actor, mailbox)
+
+    def store_of(self, owner: Any, actor: type[Any]) -> Any:
+        """The store for the mailbox of `owner`, with what is kept for `actor` ready. Raises `NoStore`."""
         store = owner.runtime.store
         if store is None:
             raise NoStore(
@@ -97,7 +108,7 @@ class Durable(msgspec.Struct, frozen=True):
         codec.__codec__.resolve()  # by now every module has been loaded
         if codec.__state__ is not None:
             codec.__state__.resolve()
-        return Front(store, self, owner, actor, mailbox)
+        return store
 
 
 class Pooled(msgspec.Struct, frozen=True):

@@ -51,6 +51,14 @@ class DurableState:
         self._version, self._body = self._version + 1, body
         return write
 
+    def saved_with(self, step: Step, instance: Any) -> Step:
+        """That step, with the write of the state, if it has changed."""
+        write = self.write(instance)
+        return step if write is None else self._in(step, write)
+
+    def _in(self, step: Step, write: StateWrite) -> Step:
+        return msgspec.structs.replace(step, state=write)
+
     def saving(self, handler: Handler) -> Handler:
         """That handler, with the state saved when it returns: one that comes from no delivery, a timer's say."""
 
@@ -68,7 +76,7 @@ class DurableState:
                 self._runtime.activity.add(1)
                 saved = functools.partial(self._saved, seat.host if seat is not None else None)
                 owned = msgspec.structs.replace(write, owned=True)
-                self._store.settle(Step(NOBODYS, "save", state=owned), saved)
+                self._store.settle(self._in(Step(NOBODYS, "save"), owned), saved)
             return result
 
         return msgspec.structs.replace(handler, function=save_after)

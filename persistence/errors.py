@@ -9,6 +9,7 @@ ActorError
 ├── NoStore                 a durable actor in a system without a store
 ├── AddressTaken            two mailboxes of one system have the same address
 ├── NotStaged               what cannot be done inside a delivery
+├── NoEntity                no entity was named, or there are none at that address
 ├── RunFailed               a run of a state machine waits in quarantine
 └── RunNotFound             there is no such run, or it does not stand so
 Undecodable (ValueError)    a payload that does not fit its handler any more
@@ -43,6 +44,10 @@ class NoStore(ActorError):
 
 class AddressTaken(ActorError):
     """Two actors of one system have durable mailboxes with the same address; let a pool share it among workers."""
+
+
+class NoEntity(ActorError):
+    """A message for one of many names none, or one is named where there is only one: `accounts.entity("a-17")`."""
 
 
 class NotStaged(ActorError):

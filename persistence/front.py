@@ -6,6 +6,7 @@ from typing import Any
 from upright.actors.handlers import Handler
 
 from .codec import HandlerCodec, StateCodec
+from .door import EntityDoor
 from .durable_state import DurableState
 from .hand import Hand, Handed, run_in_hand
 from .outcomes import Outcomes
@@ -85,15 +86,19 @@ class Front(Outcomes):
         """The envelope of a delivery, if it is to be handled and can be read."""
         read = self._reader.read(delivery, now)
         if isinstance(read, Unread):
-            failure = Failure(delivery.attempt - 1, now, now, read.why) if read.why else None
-            if read.again_at is None:
-                self._put_aside(delivery, read.reason, failure)
-            else:
-                self._defer(delivery, read, read.again_at)
+            self._unread(delivery, read, now)
             return None
-        hand = Hand(self, delivery, *read, until=min(delivery.expires, self.spec.retry.last_start(delivery.accepted)))
+        until = min(delivery.expires, self.spec.retry.last_start(delivery.accepted))
+        hand = Hand(self, delivery, *read, until=until, state=self.state)
         handler = self._handlers.get(hand.codec.method) or self._handler(hand.codec)
         return Handed(handler, (hand,), None, None, work=hand)
+
+    def _unread(self, delivery: Delivery, unread: Unread, now: float) -> None:
+        failure = Failure(delivery.attempt - 1, now, now, unread.why) if unread.why else None
+        if unread.again_at is None:
+            self._put_aside(delivery, unread.reason, failure)
+        else:
+            self._defer(delivery, unread, unread.again_at)
 
     def _defer(self, delivery: Delivery, unread: Unread, at: float) -> None:
         """Try to read it at another time; what comes behind it waits, where there is an order."""
@@ -109,6 +114,10 @@ class Front(Outcomes):
             reason=unread.reason,
         )  # fmt: skip
         self.store.settle(step, deferred)
+
+    def inside(self, id: str) -> EntityDoor | None:
+        """See `Door.inside`: whoever handles these messages is one, or a worker that is like all others."""
+        return None
 
     def check(self, handler: str, body: bytes) -> None:
         """Raise `Undecodable` for what this actor could not read."""

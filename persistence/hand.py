@@ -67,7 +67,6 @@ class Front(Protocol):
     address: str
     attempt_timeout: float
     solitude: Solitude
-    state: DurableState | None
 
     begin: Callable[[int, int, float], int]
     now: Callable[[], float]
@@ -91,6 +90,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     may begin any more. `inside`: whether it is counted by `solitude`, and `alone` there. `laned`: whether others wait
     in a lane until it has ended. `permit`: what the policies of its actor gave it. `plan`: see there; an attempt of one
     that has a plan may fail without harm to the instance. `checkpoints`: the steps that it has taken, if it takes any.
+    `state`: that of the actor, where it has some.
     """
 
     front: Front
@@ -112,6 +112,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
     permit: Permit | None = None
     plan: Plan | None = None
     checkpoints: Checkpoints | None = None
+    state: DurableState | None = None
 
     @property
     def delivery(self) -> InHand:
@@ -144,8 +145,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             self.leave()
             front.expired(self)
             return
-        if front.state is not None and front.state.is_stale:
-            await self._refresh(front.state, instance)
+        if self.state is not None and self.state.is_stale:
+            await self._refresh(self.state, instance)
         seat = seat_now()
         self.host = seat.host if seat is not None else None
         self.instance, self.started = instance, now
@@ -197,10 +198,9 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         record = self.record
         # Of one with an idempotency key too: whoever sends it a second time may ask.
         reply = replied(self.codec.encode_result(result)) if record.asked or record.once else None
-        state = self.front.state.write(self.instance) if self.front.state is not None else None
-        step = Step(
-            record, "ack", record.attempt, started=self.started, reply=reply, state=state, outgoing=tuple(self.staged)
-        )
+        step = Step(record, "ack", record.attempt, started=self.started, reply=reply, outgoing=tuple(self.staged))
+        if self.state is not None:
+            step = self.state.saved_with(step, self.instance)
         return step if self.plan is None else self.planned(step, self.plan)
 
     def planned(self, step: Step, plan: Plan) -> Step:
@@ -225,8 +225,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             trace=record.trace,
         )  # fmt: skip
         if isinstance(error, Refuse):
-            if front.state is not None:
-                front.state.give(self.instance)
+            if self.state is not None:
+                self.state.give(self.instance)
             if isinstance(error, GuardRefused):
                 front.put_off(self, error)
                 return

@@ -60,7 +60,7 @@ class Reader:
             return self.call(delivery.handler, delivery.body)
         except Undecodable as error:
             reason = "undecodable" if delivery.handler in self._handlers else "unknown_handler"
-            return self._unreadable(delivery, reason, str(error), now)
+            return self.unreadable(delivery, reason, str(error), now)
 
     def call(self, handler: str, body: bytes) -> Call:
         """What a message calls. Raises `Undecodable`, also where there is no such handler."""
@@ -73,7 +73,8 @@ class Reader:
             raise Undecodable(f"{codec.method}: {told(error)}") from error
         return codec, args, kwargs
 
-    def _unreadable(self, delivery: Delivery, reason: str, why: str, now: float) -> Unread:
+    def unreadable(self, delivery: Delivery, reason: str, why: str, now: float) -> Unread:
+        """What becomes of one that cannot be read now."""
         # Its delay tells for how long it was deferred, and not its age: a backlog may be older than the deploy.
         if delivery.delay > UNREADABLE_FOR:
             return Unread(reason, why)
