@@ -17,7 +17,7 @@ Figures = dict[str, float]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "uvloop", "msgspec", "anyio", "pykka", "thespian", "actio", "xoscar", "purgatory", "aiobreaker", "pybreaker",
-    "aiolimiter", "tenacity", "stamina",
+    "aiolimiter", "tenacity", "stamina", "dbos", "temporalio",
 )  # fmt: skip
 
 
