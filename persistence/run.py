@@ -201,8 +201,8 @@ class Run(Generic[D]):
             return False
         for letter in record.letters:
             said = [event.name for event in await self._machines.store.story(letter)]
-            last = [name for name in said if name in ("quarantined", "redriven", "discarded")]
-            if last and last[-1] == "redriven":
+            last = [name for name in said if name in ("quarantined", "redriven", "pardoned", "discarded")]
+            if last and last[-1] in ("redriven", "pardoned"):
                 return False
         return True
 

@@ -93,6 +93,8 @@ class RunJoins(RunSteps):
             function, result = await self._call_branch(plan, ours, transition, index)
             ours.result = result_form(function).encode(result)
         except Reject as error:
+            if plan.hand._is_cut_off(error):
+                raise
             plan.undo_changes()
             ours.rejected = str(error) or "rejected"
         except DefinitionChanged:

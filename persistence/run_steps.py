@@ -163,7 +163,7 @@ class RunSteps:
         except GuardRefused:
             raise
         except Reject as error:
-            if transition.on_reject is None:
+            if transition.on_reject is None or plan.hand._is_cut_off(error):
                 plan.retry = REJECTED
                 raise
             plan.undo_changes()
