@@ -202,7 +202,7 @@ class Run(Generic[D]):
         for letter in record.letters:
             said = [event.name for event in await self._machines.store.story(letter)]
             last = [name for name in said if name in ("quarantined", "redriven", "pardoned", "discarded")]
-            if last and last[-1] in ("redriven", "pardoned"):
+            if not last or last[-1] in ("redriven", "pardoned"):
                 return False
         return True
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .forms import Form
 from .records import Outgoing
-from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan
+from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
 from .run_record import Joining, Parent
 from .run_steps import RunSteps, check_deadline
 from .state_machine import StateMachine
@@ -87,6 +87,8 @@ class RunJoins(RunSteps):
 
         transition = self._definition.transitions.get(name)
         plan.hand.plan = ours = BranchPlan(transition.retry if transition is not None else DEFINITION, said)
+        if is_last_life(plan.hand):  # if it dies of this too, nobody else will tell the run
+            await plan.hand.front.store.put([said(b"", "", "its process died with it in hand")])
         try:
             if transition is None:
                 raise DefinitionChanged(f"{self._definition.title} has no step {name!r} any more")

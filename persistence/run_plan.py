@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from upright.supervision.retry import Retry, quarantine
+from upright.supervision.retry import MAX_CRASHES, Retry, quarantine
 
 from .codec import Undecodable
+from .errors import StoreUnavailable
 from .hand import Hand
-from .records import Failure, Outgoing, RecordWrite, Verdict
+from .records import NOBODYS, Failure, Outgoing, RecordWrite, Step, Verdict
 from .run_record import ENDED, HistoryEvent, RunRecord, decoded, encoded
 from .state_machine import StateMachine
 
@@ -80,6 +81,16 @@ class RunPlan:
     def begin(self, record: RunRecord) -> None:
         """There is a run from now on: this is how it is should its first step fail."""
         self.record, self._before = record, encoded(record)
+
+    async def save(self) -> None:
+        """Write the record as it is now, whatever becomes of this delivery. Raises `StoreUnavailable`."""
+        record, saved = self.record, asyncio.get_running_loop().create_future()
+        write = RecordWrite(self._house.kind, self.id, self._version, self._before, record.status, record.state)
+        self.hand.front.store.settle(Step(NOBODYS, "save", records=(write,)), saved.set_result)
+        verdict: Verdict = await saved
+        if verdict != "ok":
+            raise StoreUnavailable(f"the record of run {self.id} was not written: {verdict}")
+        self._version += 1
 
     def undo_changes(self) -> None:
         """The step has failed: the data is as it was, and what it told is not sent."""
@@ -171,6 +182,11 @@ class BranchPlan:
 
     def settled(self, verdict: Verdict) -> None:
         """See `Plan.settled`."""
+
+
+def is_last_life(hand: Hand) -> bool:
+    """Whether its process has died with that message in hand so often that once more would be the last time."""
+    return hand.record.crashes == MAX_CRASHES - 1
 
 
 async def in_time(call: Any, limit: float) -> Any:

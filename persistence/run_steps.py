@@ -237,6 +237,15 @@ class RunSteps:
         done.undone = True
         plan.tell("compensated", transition.name, plan.hand.record.attempt)
 
+    def lost(self, plan: RunPlan, letter: int) -> None:
+        """A message of the run is in quarantine, and no handler could say so: its process died each time."""
+        record = plan.record
+        record.letter, record.error = letter, "its process died with it in hand, three times in a row"
+        if record.status != "compensating":
+            record.status = "failed"
+        plan.tell("failed", error=record.error)
+        plan.change()
+
     async def stirred(self, plan: RunPlan) -> None:
         """Something came from outside: it may go on, unless its next step is on its way."""
         if plan.record.status in ("running", "compensating") and not plan.record.letter:

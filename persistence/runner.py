@@ -23,7 +23,7 @@ from .durable import Durable
 from .hand import Hand
 from .records import Outgoing
 from .run_joins import RunJoins
-from .run_plan import RunPlan
+from .run_plan import RunPlan, is_last_life
 from .run_record import ENDED, Parent, RunRecord
 from .state_machine import StateMachine
 
@@ -56,6 +56,8 @@ class MachineRunner(Actor):
             plan.tell("started")
             self.steps.enter(plan, self.machine.definition.initial)
             plan.begin(plan.record)
+            if is_last_life(plan.hand):
+                await plan.save()
         await self.steps.advance(plan)
 
     async def go(self, id: str, seq: int) -> None:
@@ -96,6 +98,13 @@ class MachineRunner(Actor):
         if plan.exists and plan.record.entry == entry and joining is not None and joining.step == name:
             await self.steps.joined(plan, index, result, rejected, failed, letter)
 
+    async def died(self, id: str, letter: int) -> None:
+        """A message in hand of which its process has died twice, and then once more, perhaps."""
+        plan = await self._plan_of(id)
+        story = [event.name for event in await plan.hand.front.store.story(letter)]
+        if plan.exists and story and story[-1] == "quarantined":
+            self.steps.lost(plan, letter)
+
     async def rewind(self, id: str, step: str) -> None:
         """Go on from an earlier step, by hand."""
         plan = await self._plan_of(id)
@@ -116,6 +125,8 @@ class MachineRunner(Actor):
         plan = RunPlan(self, hand, id, *known, self.locate)
         if not fresh:
             hand.plan = plan
+            if is_last_life(hand):  # if it dies of this too, nobody else will tell the run
+                await hand.front.store.put([self.message("died", id, id, hand.record.id)])
         return plan
 
     def make(self) -> StateMachine[Any]:
@@ -186,7 +197,7 @@ def machine(
     return ChildSpec(id, runner_of(kind, cls, address or f"{KIND}{id}", at_once))
 
 
-HANDLERS = ("begin", "go", "signalled", "timed_out", "cancel", "branch", "joined", "rewind")
+HANDLERS = ("begin", "go", "signalled", "timed_out", "cancel", "branch", "joined", "rewind", "died")
 
 
 def runner_of(

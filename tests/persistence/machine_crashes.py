@@ -24,7 +24,7 @@ import msgspec
 
 from tests.persistence.crashes import PATIENCE, ROOT, SOON
 from upright.actors import Actor, ActorSystem
-from upright.persistence import Durable, Reject, Sqlite, StateMachine, crash_points, machine
+from upright.persistence import Durable, Reject, RunFailed, Sqlite, StateMachine, crash_points, machine
 from upright.persistence.crash_points import Point
 from upright.persistence.steps import after, call, each, signal, step
 from upright.supervision import ChildSpec, Supervisor, child, supervisor
@@ -36,7 +36,8 @@ AT_A_TIME = 6
 class Order(msgspec.Struct, frozen=True):
     """One process: the number of its run, and when it is to die. `after`: seconds; `point`: the `time`-th time there.
 
-    `deed`: `travel` begins new trips; `finish` only ends those that were begun.
+    `deed`: `travel` begins new trips; `finish` only ends those that were begun. The name of a step of `Deadly`: it is
+    to be done, and kills. `mend` looks at that run, and redrives it without that.
     """
 
     folder: str
@@ -166,6 +167,48 @@ class Travel(StateMachine[Trip]):
         await self.do(trip, "leave")
 
 
+class Life(enum.StrEnum):
+    BEGUN = "begun"
+    MANY = "many"
+    WAITING = "waiting"
+    OVER = "over"
+    OFF = "off"
+
+
+class Deadly(StateMachine[str]):
+    """Its data are the name of what kills, until that is mended."""
+
+    State = Life
+    initial = Life.BEGUN
+    cancelled = Life.OFF
+
+    def do(self, data: str, name: str) -> None:
+        if data == name and not any(entry.name == "mended" for entry in ledger[0].entries()):
+            os.kill(os.getpid(), signals.SIGKILL)
+
+    async def undo(self, data: str) -> None:
+        self.do(data, "undo")
+
+    async def branch(self, data: str, number: int) -> None:
+        self.do(data, "branch")
+
+    @step(Life.BEGUN, to=Life.MANY, undo=undo)
+    async def first(self, data: str) -> None:
+        self.do(data, "first")
+
+    @each(Life.MANY, branch, over=lambda data: [1], to=Life.WAITING)
+    async def many(self, data: str, results: list[None]) -> None:
+        self.do(data, "many")
+
+    @signal(Life.WAITING, to=Life.OVER)
+    async def sent(self, data: str) -> None:
+        self.do(data, "sent")
+
+    @after(0.001, Life.WAITING, to=Life.OVER, when=lambda data: data == "late")
+    async def late(self, data: str) -> None:
+        self.do(data, "late")
+
+
 class Clerk(Actor):
     mailbox = Durable("clerk", order="free", retry=SOON)
 
@@ -174,7 +217,8 @@ class Clerk(Actor):
 
 
 def tree() -> ChildSpec[Supervisor]:
-    return supervisor("top", machine("travel", Travel), machine("payment", Payment), child("clerk", Clerk))
+    return supervisor("top", machine("travel", Travel), machine("payment", Payment), machine("deadly", Deadly),
+                      child("clerk", Clerk))  # fmt: skip
 
 
 async def work(order: Order) -> None:
@@ -188,6 +232,9 @@ async def work(order: Order) -> None:
         crash_points.arm(Point(order.point), order.time)
     store = Sqlite(folder / "jobs.db")
     async with ActorSystem(tree(), store=store, log=None) as system:
+        if order.deed not in ("travel", "finish"):
+            await die(system, order.deed)
+            return
         if order.deed == "travel":
             for number in range(AT_A_TIME * order.run, AT_A_TIME * (order.run + 1)):
                 begun.append(str(number))
@@ -197,6 +244,28 @@ async def work(order: Order) -> None:
         await system.idle()
         await store.quarantine.redrive_all()  # signals for runs that were not begun, for that reason
         await system.idle()
+
+
+async def die(system: ActorSystem, deed: str) -> None:
+    """Have that killed which the deed names; note how the run stands when nothing dies of it any more."""
+    if deed == "mend":
+        run = Deadly.run(system, "x")
+        try:
+            await run.result()
+        except RunFailed as error:
+            ledger[0].note(await run.status(), "mended", error.error)
+        assert [one.id async for one in Deadly.runs(system, status="failed")] == ["x"]
+        await Deadly.redrive(system)
+        ledger[0].note((await run.result(), await run.status())[1], "ended")
+        return
+    run = await Deadly.start(system, deed, id="x")
+    if deed == "sent":
+        await run.signal(Deadly.sent)
+    elif deed == "undo":
+        await run.cancel()
+    elif deed in ("first", "branch", "many"):
+        await run.signal(Deadly.sent)
+    await run.result()
 
 
 async def travel(system: ActorSystem, trip: str) -> None:

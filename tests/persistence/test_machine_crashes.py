@@ -129,3 +129,15 @@ def test_each_payment_was_made_once_and_none_for_a_trip_that_is_not_there(wreck:
 
 def test_nothing_is_left_in_the_mailboxes(wreck: Wreck) -> None:
     assert look(wreck.folder / "jobs.db", "SELECT reason, state FROM message WHERE state IN (0, 1, 3, 5)") == []
+
+
+@pytest.mark.parametrize("what", ["first", "branch", "many", "sent", "late", "undo"])
+def test_a_run_whose_step_kills_its_process_three_times_has_failed_and_goes_on_when_that_is_mended(
+    what: str, do: Callable[[Order], int], tmp_path: Path
+) -> None:
+    codes = [do(Order(str(tmp_path), run, deed)) for run, deed in enumerate([what] * 3 + ["mend"])]
+    wreck = Wreck(tmp_path, do, [])
+    assert codes == [-signal.SIGKILL] * 3 + [0], wreck.log()
+    (failed, ended) = [entry for entry in wreck.entries if entry.name in ("mended", "ended")]
+    assert (failed.trip, "its process died" in failed.key) == ("failed", True)
+    assert ended.trip == ("cancelled" if what == "undo" else "completed")
