@@ -44,18 +44,18 @@ class Visit(Block):
         if seat is not None:
             permit = permit_of(seat.turn)
             if permit is not None and permit.holds(gate):
-                self._permit, self._began = permit, gate.house.now()
+                self._permit, self._began = permit, gate.now()
                 return self
         machine, weight = gate.machine, self._weight
-        self._began = now = gate.house.now()
+        self._began = now = gate.now()
         waits = machine.longest_wait > 0
         token = machine.enter(now, waits, weight) if not (waits and gate.waiting) else None
         if token is None:
             if waits:
                 token = await wait_for(gate, weight)
-                self._began = gate.house.now()
+                self._began = gate.now()
             if token is None:
-                raise machine.refusal(gate.house.now())
+                raise machine.refusal(gate.now())
         self._token: Any = token
         return self
 
@@ -63,7 +63,7 @@ class Visit(Block):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         gate = self._gate
-        now = gate.house.now()
+        now = gate.now()
         if self._permit is None:
             gate.leave(self._token, error, now - self._began, now)
         else:

@@ -33,7 +33,7 @@ class Gate:
     __slots__ = (
         "_ahead",
         "_called",
-        "house",
+        "now",
         "_line",
         "_shut",
         "_timer",
@@ -47,7 +47,8 @@ class Gate:
     )
 
     def __init__(self, machine: Machine, house: House, label: str) -> None:
-        self.machine, self.house, self.label = machine, house, label
+        self.machine, self.label = machine, label
+        self.now = house.now
         self.guarding: set[tuple[object, str]] = set()
         """The handlers, by class and name, that have put this policy around a call of theirs."""
         self.is_touched = True
@@ -72,7 +73,7 @@ class Gate:
 
     def room(self) -> float:
         """How many newcomers would be let through now."""
-        return max(0.0, self.machine.room(self.house.now()) - self._ahead)
+        return max(0.0, self.machine.room(self.now()) - self._ahead)
 
     def has_called(self, waiter: Waiter) -> bool:
         """Whether that one may try again now."""
@@ -82,9 +83,9 @@ class Gate:
         """Let it through: the token of its visit; None if it has to wait, and is in line now. `passes`: all others."""
         if self._line and not passes and waiter not in self._called:
             self._join(waiter)
-            self._arm(self.house.now())
+            self._arm(self.now())
             return None
-        now = self.house.now()
+        now = self.now()
         token = self.machine.enter(now, True, waiter.weight)
         if self._line:
             self._called.discard(waiter)
@@ -103,7 +104,7 @@ class Gate:
 
     def take_at_once(self, weight: int = 1) -> Any:
         """Let through who cannot wait, whoever waits: a token, or None."""
-        return self.machine.enter(self.house.now(), False, weight)
+        return self.machine.enter(self.now(), False, weight)
 
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
@@ -116,7 +117,7 @@ class Gate:
     def when_room(self, call: Callable[[], None]) -> None:
         """Call that once, when there is room that nobody in line needs."""
         self._wanting[call] = None
-        self._arm(self.house.now())
+        self._arm(self.now())
 
     def forget_wish(self, call: Callable[[], None]) -> None:
         """Undo `when_room`."""
@@ -142,7 +143,7 @@ class Gate:
 
     def give_back(self, token: Any) -> None:
         """There was no call behind that token."""
-        self.machine.give_back(token, self.house.now())
+        self.machine.give_back(token, self.now())
         if self._line or self._wanting:
             self.serve()
 
@@ -157,7 +158,7 @@ class Gate:
 
     def serve(self) -> None:
         """Call as many as there is room for, in order, and then those who want what is left."""
-        now = self.house.now()
+        now = self.now()
         room = self.machine.room(now)
         if len(self._line) > len(self._called):
             self._call(room)
@@ -201,7 +202,7 @@ class Gate:
     def _look_again(self) -> None:
         self._timer = None
         self._was_shut = self.machine.is_shut
-        self.machine.room(self.house.now())  # time alone may have shut it
+        self.machine.room(self.now())  # time alone may have shut it
         self.changed()
 
     def close(self) -> None:

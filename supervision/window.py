@@ -49,7 +49,7 @@ class TimeWindow:
     (Tally(calls=2, failed=1, slow=1), Tally(calls=1, failed=0, slow=1), Tally(calls=0, failed=0, slow=0))
     """
 
-    __slots__ = ("_buckets", "_calls", "_span", "_tick", "failed", "slow")
+    __slots__ = ("_bucket", "_buckets", "_older", "_span", "_tick", "_until", "failed", "slow")
 
     def __init__(self, seconds: float) -> None:
         self._span = seconds / BUCKETS
@@ -58,27 +58,33 @@ class TimeWindow:
 
     def clear(self) -> None:
         self._buckets = [[0, 0, 0] for _ in range(BUCKETS)]
-        self._calls = self.failed = self.slow = 0
+        self._older = self.failed = self.slow = 0  # older: calls in all buckets but the present one
+        self._look_at()
+
+    def _look_at(self) -> None:
+        """Count in the present bucket from now on."""
+        self._bucket = self._buckets[self._tick % BUCKETS]
+        self._until = (self._tick + 1) * self._span
 
     def _turn(self, now: float) -> None:
         tick = int(now // self._span)
         if tick - self._tick >= BUCKETS:
-            self.clear()
             self._tick = tick
+            self.clear()
         while self._tick < tick:
             self._tick += 1
             oldest = self._buckets[self._tick % BUCKETS]
-            self._calls, self.failed, self.slow = (
-                self._calls - oldest[0], self.failed - oldest[1], self.slow - oldest[2]
+            self._older, self.failed, self.slow = (
+                self._older + self._bucket[0] - oldest[0], self.failed - oldest[1], self.slow - oldest[2]
             )  # fmt: skip
             oldest[:] = 0, 0, 0
+            self._look_at()
 
     def record(self, failed: bool, slow: bool, now: float) -> None:
-        if now // self._span > self._tick:
+        if now >= self._until:
             self._turn(now)
-        bucket = self._buckets[self._tick % BUCKETS]
+        bucket = self._bucket
         bucket[0] += 1
-        self._calls += 1
         if failed:
             bucket[1] += 1
             self.failed += 1
@@ -88,7 +94,7 @@ class TimeWindow:
 
     def tally(self, now: float) -> Tally:
         self._turn(now)
-        return Tally(self._calls, self.failed, self.slow)
+        return Tally(self._older + self._bucket[0], self.failed, self.slow)
 
 
 class CountWindow:
