@@ -86,7 +86,8 @@ class RunJoins(RunSteps):
             )
 
         transition = self._definition.transitions.get(name)
-        plan.hand.plan = ours = BranchPlan(transition.retry if transition is not None else DEFINITION, said)
+        retry = transition.retry if transition is not None else DEFINITION
+        plan.hand.plan = ours = BranchPlan(retry, plan.hand, said)
         if is_last_life(plan.hand):  # if it dies of this too, nobody else will tell the run
             await plan.hand.front.store.put([said(b"", "", "its process died with it in hand")])
         try:

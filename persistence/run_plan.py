@@ -150,6 +150,7 @@ class RunPlan:
 
     def settled(self, verdict: Verdict) -> None:
         """See `Plan.settled`."""
+        self.hand.plan = None  # no collector looks at a hand, so that a circle with one would stay for ever
         written = self._written
         if written is None:
             return
@@ -161,8 +162,8 @@ class RunPlan:
 class BranchPlan:
     """A branch's part in a run: it writes no record, but has the run told of its end. `said`: makes that message."""
 
-    def __init__(self, retry: Retry, said: Callable[[bytes, str, str], Outgoing]) -> None:
-        self.retry, self._said = retry, said
+    def __init__(self, retry: Retry, hand: Hand, said: Callable[[bytes, str, str], Outgoing]) -> None:
+        self.retry, self._hand, self._said = retry, hand, said
         self._failure = ""
         self.result: bytes | None = None
         self.rejected = ""
@@ -182,6 +183,7 @@ class BranchPlan:
 
     def settled(self, verdict: Verdict) -> None:
         """See `Plan.settled`."""
+        self._hand.plan = None  # as above
 
 
 def is_last_life(hand: Hand) -> bool:
