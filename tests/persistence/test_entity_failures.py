@@ -1,5 +1,6 @@
 """The laws of entities in which something goes wrong: it harms no other, and no other process."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -164,6 +165,32 @@ class TestFailure:
             await till(s, "a").tell(Till.do, work)
             await s.idle()
             assert await till(s, "a").ask(Till.deposit, 0) == 2
+
+    async def test_a_new_instance_has_what_the_one_before_did_though_that_is_not_written_yet(
+        self, system: Systems, stores: Stores
+    ) -> None:
+        book, store, seen = Book(), stores(), list[int]()
+
+        @book.deed
+        async def add(me: Till) -> None:
+            me.state.cents += 5
+            weather.calm.clear()
+
+        @book.deed
+        async def look(me: Till) -> None:
+            seen.append(me.state.cents)
+            if me.ctx.delivery.attempt == 1:
+                asyncio.get_running_loop().call_later(0.05, weather.calm.set)
+                raise Oops("on purpose")
+            me.state.cents += 1
+
+        async with running(system, tills(book), store=store) as s:
+            weather = Weather(store)
+            await till(s, "a").tell_many(Till.do, [add, look])
+            await s.idle()
+            assert await till(s, "a").ask(Till.deposit, 0) == 6
+            assert len(await store.story(2)) < 10
+        assert seen == [5, 5]
 
 
 class TestTwoProcesses:
