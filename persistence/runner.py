@@ -148,8 +148,9 @@ class MachineRunner(Actor):
 
     @property
     def owner(self) -> str:
-        """The path, for the history."""
-        return self.ctx.path
+        """The session that it runs in, for the history; the path, where the engine has no such names."""
+        session = getattr(self.hand.front.store._engine, "_session", None)
+        return getattr(session, "name", self.ctx.path)
 
     def locate(self, path: str, actor: type[Any]) -> Any:
         """The ref of a path, for data that has some."""

@@ -242,6 +242,22 @@ class TestLooking:
             assert [one.attempt for one in history if one.step == "pay"] == [1, 2]
             assert store.now() >= history[-1].at
 
+    async def test_its_owner_is_named_as_in_the_story_of_the_message(self, system: Systems, stores: Stores) -> None:
+        world, store = World(), stores()
+        world.plan("pay", *oops(3))
+        async with running(system, world, Order, store=store) as s:
+            run = await Order.start(s, Job(), id="o")
+            with pytest.raises(RunFailed):
+                await ended(run)
+            (letter,) = await letters(store)
+            assert [one.owner for one in await lines(run, "failed")] == [one.owner for one in letter.attempts]
+        async with running(system, world, Order, store=stores()) as s:
+            run = Order.run(s, "o")
+            await run.redrive()
+            await ended(run)
+            (first, last) = (await lines(run, "failed"))[0], (await lines(run, "completed"))[0]
+            assert first.owner != last.owner
+
     def test_of_a_long_history_the_beginning_and_the_newest_are_kept(self) -> None:
         record = RunRecord(1, "a", b"")
         for number in range(HISTORY + 50):
