@@ -14,6 +14,11 @@ class Arrivals:
     def __init__(self) -> None:
         self._waiting: dict[Place, set[asyncio.Future[None]]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """For how many ends somebody waits."""
+        return len(self._waiting)
+
     def wait(self, place: Place) -> "asyncio.Future[None]":
         """A future that is done when something has changed there that is worth a look."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

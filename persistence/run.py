@@ -19,6 +19,8 @@ D = TypeVar("D")
 P = ParamSpec("P")
 POLL = 1.0
 """Seconds between two looks for the end of a run that another process may run."""
+MANY = 500
+"""Of more than so many who wait each looks less often: all of them together look so often a second."""
 PAGE = 100
 
 
@@ -118,7 +120,7 @@ class Run(Generic[D]):
                     if await machines.read(self.id) != record:
                         continue  # it was redriven, and has failed again, while we looked
                     raise RunFailed(self.id, record.state, record.error, next(iter(record.letters), 0))
-                await asyncio.wait({news}, timeout=POLL)
+                await asyncio.wait({news}, timeout=POLL * max(1.0, arrivals.waiting / MANY))
             finally:
                 news.cancel()
 
