@@ -13,6 +13,7 @@ from .records import NOBODYS, Failure, Outgoing, RecordWrite, Step, Verdict
 from .run_record import ENDED, HistoryEvent, RunRecord, decoded, encoded
 from .state_machine import StateMachine
 
+PLAIN = Retry()
 DEFINITION = Retry(classify=lambda _: quarantine("definition"))
 """For a run whose definition knows nothing of it any more: it waits in quarantine until that is mended."""
 REJECTED = Retry(classify=lambda _: quarantine("rejected"))
@@ -50,7 +51,7 @@ class RunPlan:
         self._read_from, self._told = b"", (0, 0)
         self._changed = False
         self.step = ""
-        self.retry: Retry = Retry()
+        self.retry: Retry = PLAIN
         self._written: RecordWrite | None = None
 
     @property

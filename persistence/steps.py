@@ -122,10 +122,14 @@ def signal(
 def after(
     delay: float, source: enum.Enum, *, to: enum.Enum, when: Callable[[Any], bool] | None = None,
     undo: Callable[[Any, Any], Awaitable[Any]] | None = None, retry: Retry = STEP_RETRY, timeout: float = math.inf,
+    on_reject: enum.Enum | None = None, on_failure: enum.Enum | None = None,
 ) -> Callable[[F], F]:  # fmt: skip
-    """What is done when the run has been in the state `source` for `delay` seconds, over restarts too."""
+    """What is done when the run has been in the state `source` for `delay` seconds, over restarts too. The options are
+    those of `step`: raise `Reject` in it, with an `on_reject` that is final, and what was done is taken back.
+    """
     more_than("delay", delay, 0, " seconds")
-    return _mark("after", source, to, delay=float(delay), when=when, undo=undo, retry=retry, timeout=timeout)
+    return _mark("after", source, to, delay=float(delay), when=when, undo=undo, retry=retry, timeout=timeout,
+                 on_reject=on_reject, on_failure=on_failure)  # fmt: skip
 
 
 def parallel(
