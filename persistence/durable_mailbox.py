@@ -16,13 +16,14 @@ from .records import Delivery
 class DurableMailbox(Mailbox):
     """Lets in what comes from the store, and what the runtime itself posts; senders go to the store."""
 
-    __slots__ = ("front",)
+    __slots__ = ("entity", "front")
     seat = WorkSeat
     restores = True
     front: Front
 
     def __init__(self, owner: Any, window: int) -> None:
         super().__init__(owner, window, "wait", plain=False)
+        self.entity = ""
 
     @property
     def keeper(self) -> Front:  # type: ignore[override]  # a mailbox of this kind has one

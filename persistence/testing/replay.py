@@ -13,6 +13,7 @@ from upright.actors.envelope import Question
 from upright.actors.errors import ActorFailed, Refuse
 from upright.actors.events import DeadLettered
 from upright.actors.handlers import Handler
+from upright.actors.mailbox import Mailbox
 from upright.actors.message import told
 from upright.actors.options import Blueprint
 from upright.actors.system import ActorSystem
@@ -25,7 +26,7 @@ from ..records import Outgoing, StateRecord
 from ..reports import Filter, Letter
 from ..sqlite import Sqlite
 from ..sqlite_look import looking_into
-from ..sqlite_schema import STATE_OF
+from ..sqlite_schema import RECORD_OF, STATE_OF
 from ..store import Store
 
 PLACE = "replayed"
@@ -84,7 +85,7 @@ async def replay(
     if not isinstance(kind.mailbox, Durable):
         raise ValueError(f"expected a class with a durable mailbox, got {kind.__name__}")
     found = letter if isinstance(letter, Letter) else await find(letter, store)
-    record = await state_of(store, found.address) if store is not None else None
+    record = await state_of(store, found, kind) if store is not None else None
     return await Replay(found, kind, args, record).run(within, beside)
 
 
@@ -98,13 +99,32 @@ async def find(id: int, store: Store | None) -> Letter:
     return letters[0]
 
 
-async def state_of(store: Store, address: str) -> StateRecord | None:
-    """The state of an address; read from the file where there is one, for nobody here needs to have it open."""
+async def state_of(store: Store, letter: Letter, kind: Any) -> StateRecord | None:
+    """The state of the actor that it is for; read from the file where there is one, for nobody here needs to have it
+    open.
+    """
+    of_many = kind.mailbox.order == "keyed" and kind.__state__ is not None
+    name, address = (letter.key, letter.address) if of_many else (letter.address, "")
     if not isinstance(store, Sqlite):
-        return await store.read(address)
-    async with looking_into(store.path) as connection, connection.execute(STATE_OF, (address,)) as cursor:
+        return await store.read(name, address)
+    statement, named = (RECORD_OF, (address, name)) if of_many else (STATE_OF, (name,))
+    async with looking_into(store.path) as connection, connection.execute(statement, named) as cursor:
         row = await cursor.fetchone()
     return StateRecord(row[0], row[1]) if row is not None else None
+
+
+class OfOne(msgspec.Struct, frozen=True):
+    """The mailbox of an actor that takes the place of an entity, or of any other."""
+
+    durable: Durable
+    entity: str
+
+    def open(self, owner: Any) -> Mailbox:
+        """The mailbox of one actor."""
+        mailbox: Any = self.durable.open(owner)
+        mailbox.entity = self.entity
+        opened: Mailbox = mailbox
+        return opened
 
 
 class Replay:
@@ -123,7 +143,7 @@ class Replay:
             tables.states[letter.address] = self._record
         self._system.subscribe(self._note, DeadLettered)
         once = msgspec.structs.replace(self._kind.mailbox.retry, max_attempts=1, attempt_timeout=within, classify=None)
-        mailbox = Durable(letter.address, retry=once)
+        mailbox = OfOne(Durable(letter.address, retry=once), letter.key)
         async with self._system as system:
             if beside is not None:
                 await beside(system)
