@@ -69,8 +69,8 @@ def test_the_installed_copy_is_the_one_imported(installed: Installed) -> None:
 def test_importing_the_ground_floor_is_light(tmp_path: Path) -> None:
     # structlog takes these two along where it finds them, and the peers of the benchmarks may have brought them.
     program = (
-        "import sys; sys.modules['rich'] = sys.modules['greenlet'] = None; seen = {*sys.modules}; import upright.actors;"
-        " print(*{*sys.modules} - seen)"
+        "import sys; sys.modules['rich'] = sys.modules['greenlet'] = None; seen = {*sys.modules};"
+        " import upright.actors; print(*{*sys.modules} - seen)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     tops = {name.split(".")[0] for name in done.stdout.split()}

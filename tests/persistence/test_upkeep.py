@@ -25,9 +25,9 @@ from upright.persistence import (
 )
 from upright.persistence.records import Batch, Outgoing, Step, Want
 from upright.persistence.sqlite_engine import SqliteEngine
-from upright.persistence.wal import LONG
 from upright.persistence.sqlite_schema import connect
 from upright.persistence.sqlite_upkeep import Swept, Upkeep, _delete_all
+from upright.persistence.wal import LONG
 
 pytestmark = pytest.mark.anyio
 NOTHING = Retention(finished_for=0.0, quarantined_for=0.0)
