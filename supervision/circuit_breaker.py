@@ -10,10 +10,11 @@ from upright.actors.guards import Guards
 from upright.actors.policies import BREAKER, House
 
 from .backoff import Backoff
-from .breaker import Breaker, Mode, Rules, State
+from .breaker import Breaker, Mode, Rules
 from .checks import at_least, is_number, more_than, named, whole
 from .window import Tally
 
+Standing = Literal["closed", "open", "half-open", "forced-open", "disabled", "metrics-only"]
 OPEN_WAIT = Backoff(5.0, 300.0)
 
 
@@ -155,7 +156,7 @@ class Circuit:
         return machine
 
     @property
-    def state(self) -> State | Literal["forced-open", "disabled", "metrics-only"]:
+    def state(self) -> Standing:
         """Where it stands: `closed`, `open` or `half-open`, or the mode in which an operator has put it."""
         machine = self._machine
         return machine.state if machine.mode == "automatic" else machine.mode
