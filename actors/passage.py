@@ -117,7 +117,7 @@ class Permit:
         """Run the handler, and tell the gates of its outcome."""
         call: Callable[[], Awaitable[Any]] = partial(function, *args, **kwargs)
         for wrapper in reversed(self.passage.wrappers):
-            if self.repeats or not wrapper.repeats:
+            if self.repeats or not getattr(wrapper, "repeats", False):
                 call = partial(wrapper.around, call)
         self._began = self.passage.house.now()
         try:

@@ -98,10 +98,9 @@ class Machine(Protocol):
 
 @runtime_checkable
 class Wrapper(Protocol):
-    """A policy that has nothing to ask before a call, and runs it in its own way. `repeats`: several times, perhaps."""
-
-    @property
-    def repeats(self) -> bool: ...
+    """A policy that has nothing to ask before a call, and runs it in its own way. One that may run it several times
+    says so by an attribute `repeats`, which is true.
+    """
 
     async def around(self, call: Callable[[], Awaitable[R]]) -> R:
         """Run the call, once, never, or several times."""

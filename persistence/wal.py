@@ -47,8 +47,8 @@ class WriteAheadLog:
             header = os.pread(log, HEADER, 0)
             if len(header) < HEADER:
                 return 0
-            page, salts = struct.unpack(">I", header[8:12])[0], header[16:24]
-            size = FRAME + page
+            page: int = struct.unpack(">I", header[8:12])[0]
+            salts, size = header[16:24], FRAME + page
             low, high = 0, (os.fstat(log).st_size - HEADER) // size
             while low < high:
                 middle = (low + high) // 2

@@ -138,7 +138,6 @@ class Substitute:
     """A fallback at work. Made by `Fallback.open`."""
 
     __slots__ = ("_house", "_policy")
-    repeats = False
 
     def __init__(self, policy: Fallback, house: House) -> None:
         self._policy, self._house = policy, house

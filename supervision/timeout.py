@@ -77,7 +77,6 @@ class Clock:
     """A time-out at work. Made by `Timeout.open`."""
 
     __slots__ = ("policy", "context")
-    repeats = False
 
     def __init__(self, policy: Timeout) -> None:
         self.policy = policy

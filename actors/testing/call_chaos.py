@@ -107,7 +107,6 @@ class CallTrouble:
     """Chaos at work in calls. Made by `CallChaos.open`."""
 
     __slots__ = ("chaos", "strikes")
-    repeats = False
 
     def __init__(self, chaos: CallChaos, house: House) -> None:
         self.chaos = chaos

@@ -23,7 +23,13 @@ WEIGHTS = st.integers(1, 4)
 
 
 def gcra(rate: float = 1.0, burst: int | None = None, per: float = 1.0) -> Gcra:
-    return RateLimit("x", rate, per=per, burst=burst).open(HOUSE)
+    return opened(RateLimit("x", rate, per=per, burst=burst))
+
+
+def opened(limit: RateLimit) -> Gcra:
+    bucket = limit.open(HOUSE)
+    assert isinstance(bucket, Gcra)
+    return bucket
 
 
 def taken(bucket: Gcra, now: float, weight: int = 1) -> Visit:
@@ -229,7 +235,7 @@ class TestTimes:
         assert [bucket.enter(0.9, True, 1) is not None for _ in range(room + 1)] == [True] * room + [False]
 
     def test_a_refusal_names_the_limit_and_the_time_until_one_goes(self) -> None:
-        bucket = RateLimit("geocoder", 2, per=60.0).of("acme").open(HOUSE)
+        bucket = opened(RateLimit("geocoder", 2, per=60.0).of("acme"))
         taken(bucket, 0.0, 2)
         error = bucket.refusal(10.0)
         assert isinstance(error, RateLimited)
