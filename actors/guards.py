@@ -79,6 +79,8 @@ class Guards:
         held = self._by_id.get(id(policy))
         if held is not None:
             return held[1]
+        if not callable(getattr(policy, "open", None)):
+            raise TypeError(f'expected a policy, such as CircuitBreaker("smtp"), got {policy!r}')
         known = self._gates.get((policy.__class__, policy.name, policy.key))
         if known is None:
             return self._open(policy)
@@ -98,8 +100,6 @@ class Guards:
                 recall()
 
     def _open(self, policy: Policy) -> Gate | Wrapper:
-        if not callable(getattr(policy, "open", None)):
-            raise TypeError(f'expected a policy, such as CircuitBreaker("smtp"), got {policy!r}')
         loop = _running_loop()
         if self.now is _loop_time and loop is not None and clock_of(loop) is time.monotonic:
             self.now = time.monotonic  # it is that of all loops but those with a time of their own
@@ -205,7 +205,7 @@ class Guards:
 
 def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
     """The outermost first."""
-    return sorted(policies, key=lambda policy: policy.rank)
+    return sorted(policies, key=lambda policy: getattr(policy, "rank", 0))  # what is no policy is told so by `of`
 
 
 def clock_of(loop: asyncio.AbstractEventLoop | None) -> Callable[[], float] | None:

@@ -75,6 +75,8 @@ class ActorSystem:
         blocked_after: float | None = 1.0,
         allows_chaos: bool = False,
     ) -> None:
+        if store is not None and not callable(getattr(store, "open", None)):
+            raise TypeError(f'expected a store, such as Sqlite("jobs.db"), got {store!r}')
         self._tree, self._store, self._runs = tree, store, only is None
         if only is not None and len(only):
             raise ValueError(f"expected only to be (), for a system that runs none of the actors, got {only!r}")

@@ -22,6 +22,8 @@ PARDONS = 20
 """For how many openings of a circuit the attempts of one message that failed through it are given back."""
 TURNS = 4
 """For so many openings, at most, others are tried before one that has failed often."""
+SELDOM = 30.0
+"""Seconds between two times that a message is put off, at most, unless the policy says that it is longer."""
 SPREAD = 0.2
 """By up to this share of its wait it comes later, so that not all come back in one wave."""
 
@@ -138,10 +140,9 @@ def _given_back(step: Step, policy: Retry, now: float, holds: bool, rng: random.
 
 def put_off(record: Delivery, started: float, seconds: float, share: float, holds: bool, now: float, why: str) -> Step:
     """A guard around a call has refused it: again when there may be room, and this attempt is not used. `share`: from 0
-    to 1, by dice.
+    to 1, by dice. Who is refused again and again asks less and less often: each time costs a write.
     """
-    wait = max(seconds, SOON) * (1 + SPREAD * share)
+    wait = max(seconds, SOON, min(2 * record.delay, SELDOM)) * (1 + SPREAD * share)
     return Step(
-        record, "retry", record.attempt - 1, at=now + wait, delay=record.delay or wait, holds=holds, started=started,
-        reason=why,
+        record, "retry", record.attempt - 1, at=now + wait, delay=wait, holds=holds, started=started, reason=why
     )  # fmt: skip

@@ -67,17 +67,19 @@ class Parent(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct):
-    """`version`: of the definition. `state`: by its value. `entry`: how many states it has entered, `timed`: the last
-    one whose timers were set. `seq`: how many times it has moved on. `data`: encoded. `done`: what may have to be taken
-    back, in order. `visits`: how often each step was done. `inbox`: signals that came early. `goal`: where compensation
-    leads, and `outcome` how it ends there. `cancel`: why it is to be cancelled. `letter`: the message in quarantine, if
-    it has failed.
+    """`birth`: the id of the message that began it, which tells it from a forgotten run of the same id. `version`: of
+    the definition. `state`: by its value. `entry`: how many states it has entered, counted on from a number that no
+    other run begins with; `timed`: the last one whose timers were set. `seq`: how many times it has moved on. `data`:
+    encoded. `done`: what may have to be taken back, in order. `visits`: how often each step was done. `inbox`: signals
+    that came early. `goal`: where compensation leads, and `outcome` how it ends there. `cancel`: why it is to be
+    cancelled. `letter`: the message in quarantine, if it has failed.
     """
 
     version: int
     state: str
     data: bytes
     status: Status = "running"
+    birth: int = 0
     entry: int = 0
     timed: int = 0
     seq: int = 0

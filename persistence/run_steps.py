@@ -189,7 +189,8 @@ class RunSteps:
     ) -> Any:  # fmt: skip
         data, hand = plan.to_call(), plan.hand
         machine = self._runner.make()
-        key = f"{hand.front.store.name}-{quote(self._runner.kind)}-{quote(plan.id)}-{quote(step)}-{visit}"
+        run = f"{quote(self._runner.kind)}-{quote(plan.id)}-{plan.record.birth}"
+        key = f"{hand.front.store.name}-{run}-{quote(step)}-{visit}"
         machine.ctx = StepContext(self._runner.ctx, plan.id, step, hand, key)
         try:
             async with self._room:

@@ -28,6 +28,8 @@ from .run_record import ENDED, Parent, RunRecord
 from .state_machine import StateMachine
 
 KIND = "machine/"
+ENTRIES = 20
+"""Bits of the number of an entry: what is still under way for a forgotten run must not meet a new one of its id."""
 FOR_EVER = Retry(max_attempts=1_000_000_000)
 """What counts for a message whose attempt was cut off: how many a step has is known when one of them fails."""
 
@@ -52,7 +54,10 @@ class MachineRunner(Actor):
         if plan.exists and plan.record.seq:
             return
         if not plan.exists:
-            plan.record = RunRecord(version, "", data, parent=parent, started=plan.now())
+            birth = plan.hand.record.id
+            plan.record = RunRecord(
+                version, "", data, parent=parent, started=plan.now(), birth=birth, entry=birth << ENTRIES
+            )  # fmt: skip
             plan.tell("started")
             self.steps.enter(plan, self.machine.definition.initial)
             plan.begin(plan.record)

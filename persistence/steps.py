@@ -195,6 +195,8 @@ def _mark(kind: Kind, source: enum.Enum, to: enum.Enum, **options: Any) -> Calla
         found = options.get(name)
         if found is not None and not callable(found):
             raise TypeError(f"expected {name} to be a function, got {found!r}")
+        if name != "undo" and inspect.iscoroutinefunction(found):  # what it gives would be true, whatever it says
+            raise TypeError(f"expected {name} to be a plain function of the data, got the async {found!r}")
     for found in (options.get("undo"), *options.get("branches", ())):
         if found is not None:
             _check_async(found)

@@ -1,5 +1,6 @@
 """The policy of a circuit breaker, and its circuit as an operator sees it. How it works stands in the next room."""
 
+import inspect
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -104,8 +105,11 @@ class CircuitBreaker(msgspec.Struct, frozen=True):
         whole("permits", self.permits, 1)
         more_than("half_open_max_wait", self.half_open_max_wait, 0, " seconds")
         at_least("slow_start", self.slow_start, 0, " seconds")
-        if self.counts is not None and not callable(self.counts):
-            raise TypeError(f"expected counts to be a function of the error, got {self.counts!r}")
+        counts: object = self.counts
+        # A class would make an error of the error, and what an async function gives is true, whatever it says.
+        wrong = isinstance(counts, type) or inspect.iscoroutinefunction(counts)
+        if counts is not None and (wrong or not callable(counts)):
+            raise TypeError(f"expected counts to be a plain function of the error, got {counts!r}")
 
     @property
     def plain(self) -> "CircuitBreaker":

@@ -84,7 +84,7 @@ class TestPolicy:
         ("field", "value", "expected"),
         [
             ("wait", 5.0, "expected wait to be a Backoff, such as Backoff(5.0, 300.0), got 5.0"),
-            ("counts", "OSError", "expected counts to be a function of the error, got 'OSError'"),
+            ("counts", "OSError", "expected counts to be a plain function of the error, got 'OSError'"),
         ],
     )
     def test_a_field_of_a_wrong_type_is_refused_with_what_would_be_right(
