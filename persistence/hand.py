@@ -300,8 +300,9 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         """It is known whether its outcome was written; until then a crash would use the attempt up."""
         if crash_points.on:
             crash_points.at(Point.KNOWN)
-        if self.plan is not None:
-            self.plan.settled(verdict)
+        plan, self.plan = self.plan, None  # no collector looks at a hand: a circle with one would stay for ever
+        if plan is not None:
+            plan.settled(verdict)
         slot, self.slot = self.slot, -1
         if slot >= 0:
             self.front.end(slot)

@@ -15,6 +15,7 @@ from upright.actors.events import Event
 from upright.actors.exits import Failed
 from upright.actors.message import DeadLetter, Message, told
 from upright.supervision.parking import Parked
+from upright.supervision.retry import Retry
 
 from .admission import Admission, put_off
 from .checkpoints import forgotten
@@ -168,17 +169,18 @@ class Outcomes(Door):
         """The handler raised: decide what becomes of the message."""
         record, now, clock = hand.record, self.now(), self.runtime.loop.time()
         lane = self._lanes.lane_of(record)
-        parks = self.admission is None or self.admission.is_well  # else a circuit knows better what all wait for
+        # Else a circuit knows better what all wait for; and steps of runs have each a dependency of its own.
+        parks = hand.plan is None and (self.admission is None or self.admission.is_well)
+        policy: Retry = hand.plan.retry if hand.plan is not None else self.spec.retry
         step, parked = self._judge.failed(
-            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks,
-            policy=hand.plan.retry if hand.plan is not None else None,
+            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks, policy=policy
         )  # fmt: skip
-        if hand.plan is not None:
-            step = hand.planned(step, hand.plan)
         if parked is not None:
             self._park(parked, record, now, max(parked.until - clock, 0.0))
         elif self.admission is not None:
-            step = self.admission.failed(step, self.spec.retry, now, lane is not None)
+            step = self.admission.failed(step, policy, now, lane is not None)
+        if hand.plan is not None:
+            step = hand.planned(step, hand.plan)
         self._tell(DeliveryFailed(self.path, self.address, record.id, record.attempt, failure.error))
         if step.outcome == "quarantine":
             self._tell(Quarantining(self.path, self.address, record.id, step.reason))
