@@ -58,8 +58,8 @@ class Gate:
         self._line: dict[Waiter, None] = {}
         self._ahead = 0  # for how many those in line count
         self._called: set[Waiter] = set()
-        self._wanting: dict[Callable[[], None], None] = {}
-        self._shut: dict[Callable[[], None], None] = {}
+        self._wanting: dict[Callable[[], object], None] = {}
+        self._shut: dict[Callable[[], object], None] = {}
         self._was_shut = machine.is_shut
         listen = getattr(machine, "listen", None)
         if listen is not None:  # it hears from elsewhere, a store say, that there is room
@@ -102,10 +102,6 @@ class Gate:
                 self.serve()
         return token
 
-    def take_at_once(self, weight: int = 1) -> Any:
-        """Let through who cannot wait, whoever waits: a token, or None."""
-        return self.machine.enter(self.now(), False, weight)
-
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
         if waiter in self._line:
@@ -114,22 +110,22 @@ class Gate:
             if self._line or self._wanting:  # behind one who needed much there may be some who need little
                 self.serve()
 
-    def when_room(self, call: Callable[[], None]) -> None:
+    def when_room(self, call: Callable[[], object]) -> None:
         """Call that once, when there is room that nobody in line needs."""
         self._wanting[call] = None
         self._arm(self.now())
 
-    def forget_wish(self, call: Callable[[], None]) -> None:
+    def forget_wish(self, call: Callable[[], object]) -> None:
         """Undo `when_room`."""
         self._wanting.pop(call, None)
 
-    def when_shut(self, call: Callable[[], None]) -> None:
+    def when_shut(self, call: Callable[[], object]) -> None:
         """Call that whenever the machine shuts."""
         if not self._shut:
             self._was_shut = self.machine.is_shut
         self._shut[call] = None
 
-    def forget_shut(self, call: Callable[[], None]) -> None:
+    def forget_shut(self, call: Callable[[], object]) -> None:
         """Undo `when_shut`."""
         self._shut.pop(call, None)
 

@@ -208,10 +208,8 @@ def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
     return sorted(policies, key=lambda policy: getattr(policy, "rank", 0))  # what is no policy is told so by `of`
 
 
-def clock_of(loop: asyncio.AbstractEventLoop | None) -> Callable[[], float] | None:
-    """The clock of a loop, in the form that costs least; None where there is no loop."""
-    if loop is None:
-        return None
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The clock of a loop, in the form that costs least."""
     return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
 
 

@@ -79,7 +79,7 @@ class Passage:
         """The gate that lets nobody through now; empty if none."""
         return next((gate.label for gate in self.gates if gate.room() < 1), "")
 
-    def when_room(self, call: Callable[[], None]) -> None:
+    def when_room(self, call: Callable[[], object]) -> None:
         """Call that once, when there may be room."""
         for gate in self.gates:
             if gate.room() < 1:
@@ -87,12 +87,12 @@ class Passage:
                 return
         call()
 
-    def watch(self, shut: Callable[[], None]) -> None:
+    def watch(self, shut: Callable[[], object]) -> None:
         """Call that whenever a gate shuts."""
         for gate in self.gates:
             gate.when_shut(shut)
 
-    def unwatch(self, shut: Callable[[], None], room: Callable[[], None]) -> None:
+    def unwatch(self, shut: Callable[[], object], room: Callable[[], object]) -> None:
         """Call neither."""
         for gate in self.gates:
             gate.forget_shut(shut)

@@ -114,7 +114,7 @@ class ActorSystem:
         loop = asyncio.get_running_loop()
         self._exit, self._over = None, loop.create_future()
         top = f"/{self._tree.blueprint().name}" if self._tree is not None else None
-        self.guards.now = clock_of(loop) or loop.time
+        self.guards.now = clock_of(loop)
         self._runtime = runtime = Runtime(loop, self.bus, self._grace, self.guards)
         self._root = root = Cell(runtime, None, Blueprint("root", Root, (top,), shutdown=float("inf")))
         if self._blocked_after is not None and not hasattr(loop, "hold"):  # virtual time does not lag

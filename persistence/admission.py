@@ -50,8 +50,7 @@ class Admission:
         self._passage, self._told = passage, told
         self._paused_at: float | None = None
         self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
-        self._stir: Callable[[], None] = lambda: (stir(), None)[1]
-        self._let_go: Callable[[], None] = lambda: (let_go(), None)[1]
+        self._stir, self._let_go = stir, let_go
 
     def open(self) -> None:
         """Its actor is there."""

@@ -330,6 +330,8 @@ class Handed(Delivered, eq=False):
 
 async def in_time(limit: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The handler, which may take so many seconds."""
+    if limit == math.inf:
+        return await function(*args, **kwargs)
     async with asyncio.timeout(limit):
         return await function(*args, **kwargs)
 

@@ -190,11 +190,3 @@ class BranchPlan:
 def is_last_life(hand: Hand) -> bool:
     """Whether its process has died with that message in hand so often that once more would be the last time."""
     return hand.record.crashes == MAX_CRASHES - 1
-
-
-async def in_time(call: Any, limit: float) -> Any:
-    """The call, which may take so many seconds."""
-    if limit == float("inf"):
-        return await call
-    async with asyncio.timeout(limit):
-        return await call

@@ -16,11 +16,11 @@ from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
 from .definition import Definition
 from .errors import RunNotFound
-from .hand import FATAL, Hand
+from .hand import FATAL, Hand, in_time
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
 from .plan import Plan
 from .records import Outgoing
-from .run_plan import DEFINITION, LATE, NO_RUN, REJECTED, DefinitionChanged, RunPlan, in_time
+from .run_plan import DEFINITION, LATE, NO_RUN, REJECTED, DefinitionChanged, RunPlan
 from .run_record import ENDED, Done, Status
 from .signals import signal_form
 from .state_machine import StateMachine, StepContext
@@ -194,7 +194,7 @@ class RunSteps:
         machine.ctx = StepContext(self._runner.ctx, plan.id, step, hand, key)
         try:
             async with self._room:
-                return await in_time(overridden(type(machine), function)(machine, data, *args), limit)
+                return await in_time(limit, overridden(type(machine), function), machine, data, *args)
         except GuardRefused:
             raise
         except WrongArguments as error:  # is a refusal, but of the program and not of the business

@@ -6,14 +6,14 @@ brings about are only things that happen: a disk that is full for a moment, a sy
 
 import asyncio
 import functools
-import os
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from upright.actors.system import ActorSystem
-from upright.actors.testing.strikes import ChaosCrash, ChaosNotAllowed, Strikes, allowed, odds, span, whole_seed
+from upright.actors.testing.strikes import KILLED_BY as KILLED_BY  # handed on: its users need no other kit
+from upright.actors.testing.strikes import ChaosCrash, ChaosNotAllowed, Strikes, allowed, mortal, odds, span, whole_seed
 from upright.supervision.checks import whole
 
 from .. import crash_points
@@ -27,8 +27,6 @@ from .stand_in import run_struck
 
 KINDS = ("fail", "duplicate", "unknown", "slow")
 """In the order in which the dice are thrown for a write."""
-KILLED_BY = "UPRIGHT_KILLED_BY"
-"""The variable of the environment in which a process names its parent, by its number, that may have it killed."""
 
 
 class StoreChaos(msgspec.Struct, frozen=True):
@@ -161,9 +159,5 @@ class StoreTrouble:
 
 def arm(point: Point, time: int) -> None:
     """Have this process kill itself there. Raises `ChaosNotAllowed` unless it is a child that asked for it."""
-    if os.environ.get(KILLED_BY) != str(os.getppid()):
-        raise ChaosNotAllowed(
-            f"expected a child process that asked to be killed: let its parent put {KILLED_BY}={{its own number}} into"
-            " the environment of it"
-        )
+    mortal()
     crash_points.arm(point, time)

@@ -149,7 +149,7 @@ class TestCuts:
             for release in range(12):
                 guards = Timeless()
                 places = guards.gate(PLACES)
-                holder = places.take_at_once()
+                holder = places.machine.enter(places.now(), False, 1)
                 task = asyncio.create_task(behind(guards))
                 for step in range(12):
                     if step == release:
@@ -165,7 +165,7 @@ class TestCuts:
     async def test_a_refusal_of_a_later_guard_gives_the_permit_back(self) -> None:
         guards = Timeless()
         none = Bulkhead("none", running=1, waiting=0)
-        guards.gate(none).take_at_once()
+        guards.gate(none).machine.enter(guards.now(), False, 1)
         for _ in range(5):
             with pytest.raises(Exception, match="bulkhead none is full"):
                 async with guards.guard(none, SMTP):
