@@ -12,7 +12,7 @@ BENCH ?= $(sort $(wildcard benchmarks/bench_*.py))
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
-WINGS := $(patsubst %/,%,$(dir $(wildcard $(addsuffix /__init__.py,actors supervision persistence operations))))
+WINGS := $(patsubst %/,%,$(dir $(wildcard $(addsuffix /__init__.py,actors supervision persistence operations command))))
 # Programs stand alone: each is checked with its own folder as the place of its imports.
 PROGRAMS := $(sort $(dir $(wildcard examples/*/*.py examples/*.py benchmarks/*.py)))
 

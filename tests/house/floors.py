@@ -14,6 +14,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "persistence": frozenset({"actors", "supervision"}),
     "persistence.testing": frozenset({"actors", "actors.testing", "supervision", "persistence"}),
     "operations": frozenset({"actors", "actors.testing", "supervision", "persistence", "persistence.testing"}),
+    "command": frozenset({"actors", "supervision", "persistence", "operations"}),
 }
 # Rooms of `supervision` without a loop: all that `persistence` may know of it.
 PURE_SUPERVISION = frozenset({"backoff", "checks", "events", "parking", "retry", "shared_limit", "spec"})

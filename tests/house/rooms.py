@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
-WINGS = ("actors", "supervision", "persistence", "operations")
+WINGS = ("actors", "supervision", "persistence", "operations", "command")
 ELSEWHERE = ("tests", "examples", "benchmarks")
 
 
