@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from array import array
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
@@ -22,7 +23,6 @@ BREATH = 0.1
 class House(Protocol):
     """What the quarantine needs of its store."""
 
-    def now(self) -> float: ...
     async def look(self, address: str | None) -> None: ...
     def check(self, address: str, handler: str, body: bytes) -> None: ...
 
@@ -130,27 +130,15 @@ class Quarantine:
         self, only: Filter, act: Callable[..., Any], rate: float | None, progress: Callable[[int], object] | None
     ) -> int:
         """Do that with all letters that are there now, a few at a time."""
-        loop, since = asyncio.get_running_loop(), self._house.now()
-        began, done, seen = loop.time(), 0, 0
+        loop = asyncio.get_running_loop()
+        # All ids first, and not what is as old as this: the clock may have been set.
+        ids = array("q", [letter.id async for letter in self._desk.letters(only)])
+        began, done = loop.time(), 0
         size = PAGE if rate is None else max(1, min(PAGE, int(rate * BREATH)))
-        page: list[int] = []
-
-        async def turn() -> None:
-            nonlocal done
+        for first in range(0, len(ids), size):
             if rate is not None:
-                await asyncio.sleep(began + (seen - len(page)) / rate - loop.time())
-            done += await act(*page)
-            page.clear()
+                await asyncio.sleep(began + first / rate - loop.time())
+            done += await act(*ids[first : first + size])
             if progress is not None:
                 progress(done)
-
-        async for letter in self._desk.letters(only):
-            if letter.quarantined > since:
-                continue  # it has come back already
-            page.append(letter.id)
-            seen += 1
-            if len(page) == size:
-                await turn()
-        if page:
-            await turn()
         return done

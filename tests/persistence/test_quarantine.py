@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from tests.actors.lives import Systems
+from tests.persistence.contract import SetClock
 from tests.persistence.jobs import Book, Stores, Worker, failing, letters, rest, running, worker, worker_ref
 from upright.actors import ActorSystem
-from upright.persistence import Letter, Retry, Store, Undecodable, quarantine
+from upright.persistence import Letter, Memory, Retry, Sqlite, Store, Undecodable, quarantine
 from upright.persistence.reports import alike
 
 pytestmark = pytest.mark.anyio
@@ -201,3 +202,42 @@ async def test_what_a_closed_breaker_is_to_let_through_is_redriven_and_nothing_e
         assert await store.quarantine.closed("smtp") == 2
         await s.idle()
         assert book.words == ["mended", "mended"]
+
+
+@pytest.mark.parametrize("by", [3_600.0, -3_600.0])
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+async def test_a_clock_that_was_set_changes_nothing_of_what_is_redriven_and_dropped(
+    tmp_path: Path, system: Systems, kind: str, by: float
+) -> None:
+    """After the clock had been set back, all of them looked as if they had come later, and were left."""
+    clock, book = SetClock(), Book()
+    store: Any = Memory(clock=clock) if kind == "memory" else Sqlite(tmp_path / "jobs.db")
+    if kind == "sqlite":
+        store._sqlite._clock = store._sqlite.now = clock
+    async with running(system, worker(book, retry=ONCE), store=store) as s:
+        await broken(s, book, 4)
+        clock.pass_by(by)
+        store.quarantine.redrive_when_closed("smtp")
+        assert await store.quarantine.redrive_all() == 4
+        await s.idle()
+        assert await store.quarantine.closed("smtp") == 4
+        await s.idle()
+        clock.pass_by(by)
+        assert await store.quarantine.discard_all() == 4
+        assert await letters(store) == []
+
+
+async def test_what_comes_to_quarantine_while_a_redrive_runs_is_left_there(system: Systems, stores: Stores) -> None:
+    book, store = Book(), stores()
+    desk: Any = store.desk
+    redrive, later = desk.redrive, list[int]()
+    async with running(system, worker(book, retry=RULED), store=store) as s:
+        await broken(s, book, 250)
+
+        async def one_more(ids: list[int]) -> Any:
+            later.extend(await broken(s, book, 1))
+            return await redrive(ids)
+
+        desk.redrive = one_more
+        assert await store.quarantine.redrive_all() == 250
+        assert [(await names(store, id)).count("redriven") for id in later] == [0, 0]
