@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from .bus import EventBus
+from .message import DeadLetter
 from .options import Blueprint
 from .runtime import Runtime
 
@@ -29,3 +31,15 @@ class Store(Protocol):
     async def close(self) -> None:
         """All actors have ended: nothing comes any more."""
         ...
+
+
+class TakesLetters(Protocol):
+    """An actor that may stand in for the dead-letter actor: one with this handler."""
+
+    async def letter(self, letter: DeadLetter, /) -> Any: ...
+
+
+class Observer(Protocol):
+    """What can be told of events: `EventLog`, say."""
+
+    def subscribe(self, bus: EventBus) -> None: ...

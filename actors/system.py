@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import anyio
 
@@ -19,9 +19,9 @@ from .events import Event
 from .exits import Exit, NoActor, Shutdown
 from .guards import Guards, clock_of
 from .handlers import HandlerTable
-from .message import DeadLetter, Message
+from .message import Message
 from .options import Blueprint, seconds
-from .ports import Startable, Store
+from .ports import Observer, Startable, Store, TakesLetters
 from .refs import Ref
 from .root import Root
 from .runtime import Runtime
@@ -33,18 +33,8 @@ from .watchdog import Watchdog
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class TakesLetters(Protocol):
-    """An actor that may stand in for the dead-letter actor: one with this handler."""
-
-    async def letter(self, letter: DeadLetter, /) -> Any: ...
-
-
-class Observer(Protocol):
-    """What can be told of events: `EventLog`, say."""
-
-    def subscribe(self, bus: EventBus) -> None: ...
+LONGEST = 1e9
+"""Seconds that a timer of a loop can be set for, at most."""
 
 
 class ActorSystem:
@@ -77,7 +67,9 @@ class ActorSystem:
     ) -> None:
         if store is not None and not callable(getattr(store, "open", None)):
             raise TypeError(f'expected a store, such as Sqlite("jobs.db"), got {store!r}')
-        self._tree, self._store, self._runs = tree, store, only is None
+        self._tree, self._runs = tree, only is None
+        self.store = store
+        """The store that it was given."""
         if only is not None and len(only):
             raise ValueError(f"expected only to be (), for a system that runs none of the actors, got {only!r}")
         self._letters = as_class(dead_letters)
@@ -123,9 +115,9 @@ class ActorSystem:
         self._following = runtime.keep(self._follow(runtime, root), "upright system root")
         try:
             await root.start()
-            if self._store is not None:
-                await self._store.open(runtime)
-                runtime.store = self._store
+            if self.store is not None:
+                await self.store.open(runtime)
+                runtime.store = self.store
             await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
             handlers: HandlerTable = self._letters.__handlers__
             runtime.office.open(runtime.find(PATH), handlers[self._letters.letter])
@@ -145,14 +137,20 @@ class ActorSystem:
             if absent is not None:
                 runtime.register(path, absent)
 
-    async def stop(self) -> None:
+    async def stop(self, within: float | None = None) -> None:
         """End all actors, the youngest first, each in its own time; return when nothing of the system is left.
+
+        `within`: after so many seconds all that still run are cancelled at once, and after `grace` more left behind;
+        None for each actor's own time. A second call may shorten that, with 0 to nothing.
 
         It is never half done: if the caller is cancelled meanwhile, the system still ends, and the cancellation is
         raised afterwards. Called in a handler of the system's own, it begins the stop and returns at once.
         """
         if self._runtime is None:
             return
+        if within is not None:
+            limit = min(seconds("within", within), LONGEST)
+            self._runtime.loop.call_later(limit, _cancel_all, self._runtime, limit, context=self._runtime.plain)
         if self._stopping is None:
             self._stopping = self._runtime.keep(self._stop(self._runtime), "upright system stop")
         seat = TURN.get()
@@ -341,3 +339,11 @@ class ActorSystem:
     def __repr__(self) -> str:
         count = len(self._runtime.actors) if self._runtime is not None else 0
         return f"<ActorSystem {'running' if self.running else 'stopped'}, {count} actors>"
+
+
+def _cancel_all(runtime: Runtime, within: float) -> None:
+    """The time to stop is over: cancel what still runs, the youngest first, but whoever takes the dead letters."""
+    root: Cell | None = runtime.find("/")
+    for child in reversed(tuple(root.children.values() if root is not None else ())):
+        if child.path != PATH:
+            child.cancel(f"the system did not stop within {within:g} s")

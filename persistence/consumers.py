@@ -38,6 +38,10 @@ class Consumer(Protocol):
         """They are claimed for it, in order."""
         ...
 
+    def let_go(self) -> None:
+        """What was claimed for it and is not begun goes back."""
+        ...
+
     def gained(self) -> None:
         """It has the address from now on; another session may have written the state until now."""
         ...
@@ -63,6 +67,9 @@ class Consumers:
         self._left: dict[str, None] = {}
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._closing = False
+        self.is_taking = True
+        """Whether anything is claimed at all; see `stop_intake`."""
+        self._invited: set[str] = set()
 
     @property
     def has_work(self) -> bool:
@@ -74,6 +81,18 @@ class Consumers:
         self._closing = True
         for timer in self._timers.values():
             timer.cancel()
+
+    def stop_intake(self) -> None:
+        """Claim nothing more but for those who are invited; what was claimed and is not begun goes back."""
+        self.is_taking = False
+        for consumer in tuple(self._known.values()):
+            consumer.let_go()
+
+    def invite(self, address: str) -> None:
+        """Somebody inside a delivery waits for what that mailbox is asked: it takes, though others do not any more."""
+        if not self.is_taking:
+            self._invited.add(address)
+            self.stir(address)
 
     def attach(self, consumer: Consumer) -> None:
         """From now on this mailbox gets what comes for its address. Raises `AddressTaken`."""
@@ -153,7 +172,7 @@ class Consumers:
     def _want(self, address: str, wants: dict[str, Want], batch: Batch, priority: int = BOTTOM) -> None:
         """Claim for that mailbox, for which there may be something up to that priority, and what the batch brings."""
         consumer = self._known.get(address)
-        if consumer is None or address in wants:
+        if consumer is None or address in wants or not (self.is_taking or address in self._invited):
             return
         room = consumer.room()
         if room > 0:
@@ -188,7 +207,7 @@ class Consumers:
                 self._more.add(want.address)
         nobodys: list[Delivery] = []
         for address, deliveries in claimed.items():
-            consumer = known.get(address)
+            consumer = known.get(address) if self.is_taking or address in self._invited else None
             if consumer is None:
                 nobodys += deliveries
                 continue

@@ -200,7 +200,7 @@ class Door:
         be alone meanwhile knows nothing of it.
         """
         if isinstance(question, Question) and question.caller is not None:
-            self.store.solitude.invite(self.address)
+            self.store.invite(self.address)
 
     def codec_of(self, question: Envelope) -> HandlerCodec:
         """How the reply to that question is encoded."""

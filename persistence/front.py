@@ -50,13 +50,17 @@ class Front(Outcomes):
             return None
         return min((hand.record.priority for hand in hands.values() if not hand.started), default=None)
 
+    def let_go(self) -> None:
+        """See `Consumer.let_go`."""
+        self._let_go_of_those_behind(None)
+
     def gained(self) -> None:
         """Others may have had the address until now: read the state before the next message, and let go of what was
         claimed before and not begun.
         """
         if self.state is not None:
             self.state.is_stale = True
-        self._let_go_of_those_behind(None)
+        self.let_go()
 
     def take(self, deliveries: list[Delivery]) -> None:
         """They are claimed: have them handled in their turn."""

@@ -137,7 +137,10 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         solitude = front.solitude
         if self.record.crashes or solitude.is_wanted:
             self.alone = await solitude.enter(front.address, bool(self.record.crashes))
-            now = front.now()
+            self.inside, now = True, front.now()
+            if solitude.shuts_out(front.address):
+                self.give_back()
+                return
         else:
             solitude.running += 1  # as `enter` does, without the call
         self.inside = True

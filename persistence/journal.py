@@ -48,6 +48,8 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._pause = PAUSE
         self._closing = False
+        self.trouble: StoreError | None = None
+        """Why the last write failed; None if it did not."""
         self._singly = 0  # how many are to be written one by one, since one of them fails whatever it is written with
 
     def start(self) -> None:
@@ -159,7 +161,7 @@ class Journal:
                     await self._write_failed(known, batch, puts, steps)
                     self._singly = len(steps)
             else:
-                self._pause = PAUSE
+                self._pause, self.trouble = PAUSE, None
                 self._answer(written, batch, puts, steps)
                 if crash_points.on:
                     crash_points.at(Point.ANSWERED)
@@ -242,6 +244,7 @@ class Journal:
             if not stored.done():
                 stored.set_exception(error)
                 stored.exception()  # marks it as seen: the sender may be gone
+        self.trouble = error
         self._failed(error)
         if self._closing or isinstance(error, OutcomeUnknown):
             for _, settled in steps:

@@ -19,19 +19,24 @@ class Solitude:
     `asked`: the addresses that deliveries wait for a reply from.
     """
 
-    __slots__ = ("_asked", "_invited", "_waiting", "is_wanted", "running")
+    __slots__ = ("_asked", "_invited", "_waiting", "is_closed", "is_wanted", "running")
 
     def __init__(self, asked: Callable[[], Iterable[str]] = tuple) -> None:
         self.running = 0
         self.is_wanted = False
-        """Whether a delivery is alone, or waits for the others to end."""
+        """Whether a delivery is alone, or waits for the others to end; or whether it is closed."""
+        self.is_closed = False
+        """Whether none begins any more but of those who are asked by one that runs."""
         self._asked = asked
         self._invited: set[str] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self, address: str, alone: bool) -> bool:
-        """Wait until a delivery of that address may run; whether it is alone then. `alone`: it should be."""
-        while self.is_wanted and address not in self._invited:
+        """Wait until a delivery of that address may run; whether it is alone then. `alone`: it should be.
+
+        See `shuts_out` for what is to be asked afterwards.
+        """
+        while self.is_wanted and not self.is_closed and address not in self._invited:
             await self._change()
         if not alone or self.is_wanted:
             self.running += 1
@@ -39,7 +44,7 @@ class Solitude:
         self.is_wanted, self._invited = True, set(self._asked())
         try:
             async with asyncio.timeout(PATIENCE):
-                while self.running and address not in self._invited:
+                while self.running and not self.is_closed and address not in self._invited:
                     await self._change()
         except TimeoutError:
             pass  # it runs beside those; should it kill the process, they are suspects too, and run alone in their turn
@@ -60,12 +65,28 @@ class Solitude:
         self.running -= 1
         if alone:
             self._admit()
-        elif self.is_wanted and not self.running:
+        elif not self.running:
             self._wake()
 
+    def close(self) -> None:
+        """Let those come to their ends that run, and no other begin but whom one of these waits for."""
+        self.is_closed = self.is_wanted = True
+        self._invited |= set(self._asked())
+        self._wake()
+
+    def shuts_out(self, address: str) -> bool:
+        """Whether a delivery of that address, let in or not, is not to begin any more."""
+        return self.is_closed and address not in self._invited
+
+    async def quiet(self) -> None:
+        """Wait until no delivery runs. It has to be closed before, or another may begin."""
+        while self.running:
+            await self._change()
+
     def _admit(self) -> None:
-        self.is_wanted = False
-        self._invited = set()
+        if not self.is_closed:
+            self.is_wanted = False
+            self._invited = set()
         self._wake()
 
     def _wake(self) -> None:

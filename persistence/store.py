@@ -24,10 +24,13 @@ from .journal import Journal, Settled
 from .limits import Limits
 from .port import Desk, Engine
 from .quarantine import Quarantine
-from .records import Outgoing, StateRecord, Step
+from .records import NOBODYS, Outgoing, RecordWrite, StateRecord, Step
 from .replies import cancelled, failed, read_reply
-from .reports import Counts, StoryEvent
+from .reports import Counts, Opened, StoryEvent
 from .solitude import Solitude
+
+PROBE = "upright/probe"
+"""The kind of the record that is written to see whether a store takes it."""
 
 
 class Store:
@@ -110,6 +113,19 @@ class Store:
         """How many messages there are, by address."""
         return await self._desk.counts()
 
+    async def addresses(self) -> list[str]:
+        """The addresses that anybody has ever had, or sent to, in order."""
+        return sorted(await self._desk.counts())
+
+    async def sessions(self) -> list[Opened]:
+        """Who has it open, in any process; nobody is known of a store that dies with its process."""
+        return []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a system of this process has it open."""
+        return self._journal is not None
+
     def _asked_inside(self) -> Iterable[str]:
         """Whom some actor waits for."""
         for waiting in self._asked.values():
@@ -157,6 +173,45 @@ class Store:
         if self._journal is not None:
             self._journal.consumers.stir(address)
             await self._journal.looked()
+
+    def invite(self, address: str) -> None:
+        """Somebody inside a delivery asks that mailbox: it is served, whatever else has to wait."""
+        self.solitude.invite(address)
+        if self._journal is not None:
+            self._journal.consumers.invite(address)
+
+    def stop_intake(self) -> None:
+        """Claim and begin nothing more in this system, but what is asked by a delivery that runs; what was claimed and
+        is not begun goes back. What is told is still stored, here and elsewhere. It takes again when it is opened anew.
+        """
+        self.solitude.close()
+        if self._journal is not None:
+            self._journal.consumers.stop_intake()
+
+    async def quiet(self) -> None:
+        """Wait until no delivery runs in this system, and what became of them is written; see `stop_intake`."""
+        await self.solitude.quiet()
+        await self.flushed()
+
+    @property
+    def trouble(self) -> StoreError | None:
+        """Why the last write failed; None if it did not."""
+        return self._journal.trouble if self._journal is not None else None
+
+    async def probe(self) -> None:
+        """See whether it can be written, and how long that takes. Raises `StoreError`s.
+
+        A store that did not take the last thing it was given is given something small: it has recovered when it takes
+        that. Else nothing is written; a transaction is begun, ended and synced.
+        """
+        if self._open_journal.trouble is None:
+            await self._desk.forget(PROBE, ())
+            return
+        told = asyncio.get_running_loop().create_future()
+        kept = await self._engine.read("last", PROBE)
+        record = RecordWrite(PROBE, "last", kept.version if kept is not None else 0, b" ")
+        self.settle(Step(NOBODYS, "save", records=(record,)), lambda _: told.done() or told.set_result(None))
+        await told
 
     def check(self, address: str, handler: str, body: bytes) -> None:
         """Raise `Undecodable` if the actor of that address runs here and could not read this."""

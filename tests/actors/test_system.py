@@ -24,6 +24,7 @@ from upright.actors import (
     Actor,
     ActorError,
     ActorSystem,
+    Blueprint,
     DeadLetter,
     DeadLetters,
     NoActor,
@@ -305,3 +306,38 @@ async def test_the_root_can_be_neither_killed_nor_ended_by_hand(system: Systems)
             with pytest.raises(ValueError, match="expected an actor below the root"):
                 await verb(s.ref("/", Actor))
         assert s.running
+
+
+async def test_a_stop_that_has_a_limit_cancels_what_still_runs_then(system: Systems) -> None:
+    s = quiet(system)
+    await s.start()
+    diary = Diary()
+    for name in ("a", "b"):
+        ref = await s.spawn_from(Blueprint(name, Closer, (diary,), {"stopping": sleep(100)}, shutdown=1_000.0))
+        await ref.tell(Doer.do, sleep(500))
+    await asyncio.sleep(1)
+    before = asyncio.get_running_loop().time()
+    await s.stop(within=10.0)
+    assert asyncio.get_running_loop().time() - before == pytest.approx(10.0)
+    assert not s.zombies
+
+
+async def test_a_second_stop_may_shorten_the_first(system: Systems) -> None:
+    s = quiet(system)
+    await s.start()
+    ref = await s.spawn_from(Blueprint("a", Doer, shutdown=1_000.0))
+    await ref.tell(Doer.do, sleep(500))
+    await asyncio.sleep(1)
+    stopping = asyncio.create_task(s.stop(within=300.0))
+    await asyncio.sleep(5)
+    before = asyncio.get_running_loop().time()
+    await s.stop(within=0)
+    await stopping
+    assert asyncio.get_running_loop().time() == before
+
+
+async def test_a_stop_within_less_than_nothing_is_refused(system: Systems) -> None:
+    async with quiet(system) as s:
+        with pytest.raises(ValueError, match="expected within to be 0 or more seconds, got -1"):
+            await s.stop(within=-1)
+        await s.stop(within=float("inf"))
