@@ -31,6 +31,10 @@ class Memory(Store):
         engine = MemoryEngine(self._tables, clock)
         super().__init__(engine, MemoryDesk(engine))
 
+    async def addresses(self) -> list[str]:
+        """See `Store.addresses`."""
+        return sorted(self._tables.boxes)
+
     def __repr__(self) -> str:
         unfinished = sum(box.depth for box in self._tables.boxes.values())
         return f"<Memory {unfinished} unfinished>"

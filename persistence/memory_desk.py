@@ -82,6 +82,16 @@ class MemoryDesk:
         found = (of[name] for name in sorted(of))
         return [one for one in found if _is_wanted(one, only)][: only.limit]
 
+    async def kinds(self) -> dict[str, dict[str, int]]:
+        """See `Desk.kinds`."""
+        found: dict[str, dict[str, int]] = {}
+        for kind, of in sorted(self._tables.records.items()):
+            for one in of.values():
+                if one.status:
+                    statuses = found.setdefault(kind, {})
+                    statuses[one.status] = statuses.get(one.status, 0) + 1
+        return found
+
     async def forget(self, kind: str, names: Sequence[str]) -> int:
         """See `Desk.forget`."""
         return sum(self._tables.forget(kind, name) for name in names)
@@ -90,7 +100,8 @@ class MemoryDesk:
 def _is_wanted(one: Record, only: RecordFilter) -> bool:
     if one.name <= only.after or (only.before is not None and not one.changed < only.before):
         return False
-    return only.status in (None, one.status) and only.position in (None, one.position)
+    wanted = (only.name, one.name), (only.status, one.status), (only.position, one.position)
+    return all(asked in (None, found) for asked, found in wanted)
 
 
 def _fits(row: Row, only: Filter) -> bool:

@@ -104,6 +104,12 @@ class Desk(Protocol):
         """What is recorded, by name, from `RecordFilter.after` on."""
         ...
 
+    async def kinds(self) -> dict[str, dict[str, int]]:
+        """How many records there are, by kind and status. Those without a status, of entities and of steps, are left
+        out.
+        """
+        ...
+
     async def forget(self, kind: str, names: Sequence[str]) -> int:
         """Drop records for good; how many there were."""
         ...

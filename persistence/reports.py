@@ -36,7 +36,7 @@ class Filter(msgspec.Struct, frozen=True):
 
 class RecordFilter(msgspec.Struct, frozen=True):
     """Which records: of this kind, in this status and position, that were changed before that time; `limit` of them, in
-    the order of their names, from the first one behind `after` on.
+    the order of their names, from the first one behind `after` on; or the one of that `name`.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class RecordFilter(msgspec.Struct, frozen=True):
     before: float | None = None
     after: str = ""
     limit: int = 100
+    name: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -185,3 +186,14 @@ class Counts(msgspec.Struct, frozen=True):
     waiting: int = 0
     claimed: int = 0
     quarantined: int = 0
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A session that has a store open: its `name`, the `pid` of its process, and since when it is `opened`, in seconds
+    since the epoch. `lives`: False for one whose process has died, and that nobody has cleaned up after.
+    """
+
+    name: str
+    pid: int
+    opened: float
+    lives: bool

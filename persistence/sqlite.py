@@ -13,9 +13,12 @@ from upright.supervision.checks import more_than, one_of
 from .events import StoreSwept
 from .lease import LEASE
 from .outbox import Outbox
+from .reports import Opened
 from .retention import Retention
+from .session_file import is_dead
 from .sqlite_desk import SqliteDesk
 from .sqlite_engine import SqliteEngine, Synchronous
+from .sqlite_look import looking_into
 from .sqlite_upkeep import Swept, Upkeep
 from .store import Store
 
@@ -88,6 +91,18 @@ class Sqlite(Store):
         hundred megabytes, so do it when there is little to do. Raises `StoreUnavailable`, `StoreCorrupt`.
         """
         await self._upkeep.vacuum()
+
+    async def addresses(self) -> list[str]:
+        """See `Store.addresses`."""
+        async with looking_into(self.path) as connection:
+            rows = await connection.execute_fetchall("SELECT address FROM mailbox ORDER BY address")
+        return [row[0] for row in rows]
+
+    async def sessions(self) -> list[Opened]:
+        """Who has it open, in any process of this machine."""
+        async with looking_into(self.path) as connection:
+            rows = await connection.execute_fetchall("SELECT name, pid, opened FROM session ORDER BY id")
+        return [Opened(*row, lives=not is_dead(Path(f"{self.path}-session-{row[0]}"))) for row in rows]
 
     def _swept(self, swept: Swept) -> None:
         if any(swept):

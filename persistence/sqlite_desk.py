@@ -205,7 +205,9 @@ class SqliteDesk:
 
     async def records(self, only: RecordFilter) -> list[Record]:
         """See `Desk.records`."""
-        wanted = {"status = ?": only.status, "position = ?": only.position, "changed < ?": only.before}
+        wanted = {
+            "name = ?": only.name, "status = ?": only.status, "position = ?": only.position, "changed < ?": only.before
+        }  # fmt: skip
         given = {condition: value for condition, value in wanted.items() if value is not None}
         statement = (
             "SELECT kind, name, version, status, position, made, changed, body FROM record"
@@ -214,6 +216,15 @@ class SqliteDesk:
         async with looking_into(self._path) as connection:
             rows = await self._rows(connection, statement, (only.kind, only.after, *given.values(), only.limit))
         return [Record(*row) for row in rows]
+
+    async def kinds(self) -> dict[str, dict[str, int]]:
+        """See `Desk.kinds`."""
+        found: dict[str, dict[str, int]] = {}
+        statement = "SELECT kind, status, count(*) FROM record WHERE status <> '' GROUP BY kind, status"
+        async with looking_into(self._path) as connection:
+            for kind, status, number in await self._rows(connection, statement, ()):
+                found.setdefault(kind, {})[status] = number
+        return found
 
     async def forget(self, kind: str, names: Sequence[str]) -> int:
         """See `Desk.forget`."""

@@ -160,3 +160,29 @@ class TestStepsOfAMessage:
         await one.put("a", "b")
         written = await one.write([taken(await one.one())], wants=[Want(INBOX, "free", 9)])
         assert [each.body for each in written.deliveries] == [b"b"]
+
+
+class TestLooking:
+    async def test_one_is_found_by_its_name_alone(self, bench: Bench) -> None:
+        one = await bench.session()
+        await one.settle(save(record("a"), record("ab"), record("b"), record("a", kind="others")))
+        assert [each.name for each in await one.desk.records(RecordFilter("runs", name="a"))] == ["a"]
+        assert await one.desk.records(RecordFilter("runs", name="A")) == []
+        assert await one.desk.records(RecordFilter("runs", name="")) == []
+
+    async def test_kinds_tell_how_many_there_are_in_each_status_but_not_of_those_without_one(
+        self, bench: Bench
+    ) -> None:
+        one = await bench.session()
+        assert await one.desk.kinds() == {}
+        await one.put("a")
+        await one.settle(
+            taken(await one.one()),
+            save(record("entity", kind="accounts")),
+            save(*(RecordWrite("machine/a", name, 0, b"x", "running", "new") for name in "xyz")),
+            save(RecordWrite("machine/a", "z", 1, b"x", "failed", "new"), RecordWrite("b", "z", 0, b"", "completed")),
+        )
+        assert await one.desk.kinds() == {"machine/a": {"running": 2, "failed": 1}, "b": {"completed": 1}}
+        one.kill()
+        two = await bench.session()
+        assert (await two.desk.kinds())["b"] == {"completed": 1}
