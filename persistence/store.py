@@ -126,19 +126,6 @@ class Store:
         """Whether a system of this process has it open."""
         return self._journal is not None
 
-    async def addresses(self) -> list[str]:
-        """The addresses that anybody has ever had, or sent to, in order."""
-        return sorted(await self._desk.counts())
-
-    async def sessions(self) -> list[Opened]:
-        """Who has it open, in any process; nobody is known of a store that dies with its process."""
-        return []
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a system of this process has it open."""
-        return self._journal is not None
-
     def _asked_inside(self) -> Iterable[str]:
         """Whom some actor waits for."""
         for waiting in self._asked.values():
