@@ -73,7 +73,7 @@ class Sqlite(Store):
     async def sweep(self) -> Swept:
         """Delete now what `retention` lets go, as an open store does every half minute; how much that was.
 
-        Raises `StoreUnavailable`, `StoreCorrupt`.
+        Raises `StoreError`s.
         """
         swept = await self._upkeep.sweep()
         self._swept(swept)
@@ -82,13 +82,13 @@ class Sqlite(Store):
     async def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the store as it is at one moment into a new file, while it is open or not. Nobody is held up.
 
-        Raises `StoreUnavailable`, also where there is such a file already.
+        Raises `StoreError`s: `StoreUnavailable` also where there is such a file already.
         """
         await self._upkeep.backup(Path(target))
 
     async def vacuum(self) -> None:
         """Give the room of what was deleted back to the disk. All who write wait meanwhile, for about a second for each
-        hundred megabytes, so do it when there is little to do. Raises `StoreUnavailable`, `StoreCorrupt`.
+        hundred megabytes, so do it when there is little to do. Raises `StoreError`s.
         """
         await self._upkeep.vacuum()
 

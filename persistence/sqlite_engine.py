@@ -17,12 +17,13 @@ from typing import Literal, TypeVar
 from . import crash_points
 from .clock import Clock, clock_of
 from .crash_points import Point
-from .errors import OutcomeUnknown, StoreCorrupt, StoreError, StoreUnavailable
+from .errors import OutcomeUnknown, StoreError, StoreUnavailable
 from .lease import LEASE
 from .place import check_place
 from .port import Stirred
 from .records import Batch, Delivery, StateRecord, Verdict, Written
 from .sqlite_claims import Claims
+from .sqlite_errors import told
 from .sqlite_puts import Stale
 from .sqlite_schema import DONE, DROPPED, QUARANTINED, RECORD_OF, STATE_OF, connect, is_same, prepare
 from .sqlite_session import SqliteSession
@@ -71,7 +72,7 @@ class SqliteEngine:
             session.listen(asyncio.get_running_loop())
         except sqlite3.Error as error:
             await self.close()
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
         except OSError as error:
             await self.close()
             why = (error.strerror or str(error)).lower()
@@ -103,7 +104,7 @@ class SqliteEngine:
         try:
             written = await self._unlocked(lambda: self._transact(batch, now))
         except (sqlite3.Error, OSError) as error:  # the other one where a session begins anew beside a full disk
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
         if crash_points.on:
             crash_points.at(Point.COMMITTED)
         if batch.lasts and self._synchronous == "full":
@@ -231,7 +232,7 @@ class SqliteEngine:
         try:
             return await self._unlocked(in_one)
         except sqlite3.Error as error:
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
 
     def expect(self, file: str) -> Callable[[str], None]:
         """What a connection on that file calls that has stored something for an address, and is about to commit it.
@@ -271,7 +272,7 @@ class SqliteEngine:
         try:
             row = self._open_connection.execute(statement, named).fetchone()
         except sqlite3.Error as error:
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
         return StateRecord(row[0], row[1]) if row is not None else None
 
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:
@@ -281,7 +282,7 @@ class SqliteEngine:
         try:
             return dict(self._open_connection.execute(wanted, tuple(ids)).fetchall())
         except sqlite3.Error as error:
-            raise _told(error, self.path) from error
+            raise told(error, self.path) from error
 
     def _shorten_log(self) -> None:
         """Have the log written back into the file, by the process that syncs: that takes as long as the disk does."""
@@ -327,15 +328,6 @@ class SqliteEngine:
         if self._session is None:
             raise StoreUnavailable(f"the store {self.path} is closed")
         return self._session
-
-
-def _told(error: sqlite3.Error | OSError, path: Path) -> StoreError:
-    code = getattr(error, "sqlite_errorname", type(error).__name__)
-    if isinstance(error, sqlite3.DatabaseError) and code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-        return StoreCorrupt(f"{path} is damaged or no database: {error} ({code})")
-    if code == "SQLITE_CANTOPEN" and path.exists() and not os.access(path, os.R_OK, effective_ids=True):
-        return StoreUnavailable(f"{path} cannot be opened: no permission to read and write it")
-    return StoreUnavailable(f"{path}: {error} ({code})")
 
 
 def _seen(done: asyncio.Future[Checkpointed]) -> None:

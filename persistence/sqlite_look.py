@@ -13,19 +13,26 @@ from typing import Any
 
 import aiosqlite
 
-from .errors import StoreUnavailable
+from .sqlite_errors import told
+from .sqlite_schema import KIND, VERSION, check_made, too_old
 
 
 @asynccontextmanager
 async def looking_into(path: Path) -> AsyncGenerator[aiosqlite.Connection]:
-    """A connection that reads that file. Raises `StoreUnavailable` where it cannot be read."""
-    connection = aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    """A connection that reads that file.
+
+    Raises `StoreUnavailable` where it cannot be read, `StoreTooNew`, `StoreCorrupt`.
+    """
+    connection, version = aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True), VERSION
     try:
         async with connection:
             await connection.execute("PRAGMA busy_timeout = 5000")
+            async with connection.execute(KIND) as cursor:
+                found: Any = await cursor.fetchone()
+            version = check_made(found, path)
             yield connection
-    except sqlite3.OperationalError as error:
-        raise StoreUnavailable(f"{path} cannot be read: {error}") from error
+    except sqlite3.Error as error:
+        raise (too_old(error, path, version) or told(error, path, " cannot be read")) from error
     finally:
         # One that could not connect is told to stop and is not waited for: its last word would find the loop closed.
         thread: Any = getattr(connection, "_thread", connection)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import crash_points
 from .crash_points import Point
-from .errors import StoreCorrupt, StoreTooNew
+from .errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 
 APPLICATION = 0x75707269  # "upri", where SQLite keeps what a file is for
 WAITING, CLAIMED, DONE, QUARANTINED, DROPPED, DELAYED = range(6)
@@ -70,6 +70,11 @@ CREATE INDEX record_status ON record(kind, status, position);
 MIGRATIONS = (FIRST, SECOND)
 """Each makes a file of one version one of the next; the first one makes it of nothing."""
 VERSION = len(MIGRATIONS)
+KIND = (
+    "SELECT user_version, application_id, EXISTS (SELECT 1 FROM sqlite_schema)"
+    " FROM pragma_user_version, pragma_application_id"
+)
+"""What a file says of itself; for `check_kind`."""
 RECORD_OF = "SELECT version, body FROM record WHERE kind = ? AND name = ?"
 STATE_OF = "SELECT version, body FROM state JOIN mailbox ON mailbox.id = state.mailbox WHERE address = ?"
 LAST = "SELECT max(coalesce((SELECT max(id) FROM message), 0), (SELECT value FROM meta WHERE name = 'last'))"
@@ -103,16 +108,7 @@ def prepare(connection: sqlite3.Connection, path: Path, made: str, at: float) ->
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if version > VERSION:
-            raise StoreTooNew(
-                f"expected {path} to be of version {VERSION} or older, got {version}: use a newer upright"
-            )
-        if application not in (0, APPLICATION) or (version and application != APPLICATION):
-            raise StoreCorrupt(f"expected {path} to be a store of upright, but it belongs to another application")
-        if not version and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
-            raise StoreCorrupt(f"expected {path} to be a store of upright, or not to exist; it has tables of others")
+        version = check_kind(connection.execute(KIND).fetchone(), path)
         for number, script in enumerate(MIGRATIONS[version:], version):
             migrate(connection, script, number)
         if version < VERSION:
@@ -126,6 +122,36 @@ def prepare(connection: sqlite3.Connection, path: Path, made: str, at: float) ->
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def check_kind(found: tuple[int, int, int], path: Path) -> int:
+    """The version of a file of which `KIND` has found that; 0 for one without a table.
+
+    Raises `StoreTooNew`, `StoreCorrupt` for a database of somebody else.
+    """
+    version, application, tables = found
+    if application not in (0, APPLICATION) or (version and application != APPLICATION):
+        raise StoreCorrupt(f"expected {path} to be a store of upright, but it belongs to another application")
+    if version > VERSION:
+        raise StoreTooNew(f"expected {path} to be of version {VERSION} or older, got {version}: use a newer upright")
+    if not version and tables:
+        raise StoreCorrupt(f"expected {path} to be a store of upright, or not to exist; it has tables of others")
+    return version
+
+
+def check_made(found: tuple[int, int, int], path: Path) -> int:
+    """The same for who would not make a store there. Raises `StoreUnavailable` for an empty file."""
+    version = check_kind(found, path)
+    if not version:
+        raise StoreUnavailable(f"expected a store at {path}, found an empty file")
+    return version
+
+
+def too_old(error: sqlite3.Error, path: Path, version: int) -> StoreUnavailable | None:
+    """Why something is not there, in a file of that version, if it is an older one."""
+    if version >= VERSION or "no such table" not in str(error):
+        return None
+    return StoreUnavailable(f"{path} is of version {version}: a system that opens it brings it up to date")
 
 
 def migrate(connection: sqlite3.Connection, script: str, version: int) -> None:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import StoreCorrupt, StoreError, StoreUnavailable
+from .errors import StoreError, StoreUnavailable
 from .retention import Retention
-from .sqlite_schema import connect
+from .sqlite_errors import told
+from .sqlite_schema import KIND, check_made, connect, too_old
 
 EVERY = 30.0
 """Seconds between two sweeps."""
@@ -78,7 +79,7 @@ class Upkeep:
                 failed(error)
 
     async def sweep(self) -> Swept:
-        """Delete what need not be kept any longer, a little at a time. Raises `StoreUnavailable`, `StoreCorrupt`."""
+        """Delete what need not be kept any longer, a little at a time. Raises `StoreError`s."""
         keep, now, counts = self._retention, self._now(), list[int]()
         for select, last, seconds in (
             (FINISHED, self._last_finished, keep.finished_for),
@@ -111,7 +112,7 @@ class Upkeep:
 
     async def vacuum(self) -> None:
         """Give the room of what was deleted back to the disk. Nobody can write meanwhile; it takes about a second for
-        each hundred megabytes, and as much room again as the file has. Raises `StoreUnavailable`, `StoreCorrupt`.
+        each hundred megabytes, and as much room again as the file has. Raises `StoreError`s.
         """
         await self._in_thread(lambda connection: connection.execute("VACUUM"))
 
@@ -142,18 +143,24 @@ class Upkeep:
         def run() -> Any:
             if not self._path.exists():  # or a connection would make it
                 raise StoreUnavailable(f"expected a store at {self._path}, found none")
+            version = self._version()
             with contextlib.closing(connect(self._path)) as connection:
                 connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
-                return work(connection)
+                try:
+                    return work(connection)
+                except sqlite3.OperationalError as error:
+                    raise (too_old(error, self._path, version) or error) from error
 
         try:
             return await asyncio.to_thread(run)
-        except sqlite3.DatabaseError as error:
-            lost = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-            kind = StoreCorrupt if lost else StoreUnavailable
-            raise kind(f"{self._path}: no upkeep: {error}") from error
-        except OSError as error:
-            raise StoreUnavailable(f"{self._path}: no upkeep: {(error.strerror or str(error)).lower()}") from error
+        except (sqlite3.Error, OSError) as error:
+            raise told(error, self._path, ": no upkeep") from error
+
+    def _version(self) -> int:
+        """Of the file. A connection that writes would change one that is none of ours, as soon as it is made."""
+        with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+            return check_made(connection.execute(KIND).fetchone(), self._path)
 
 
 def _delete(select: str, given: tuple[float, ...], now: float, connection: sqlite3.Connection) -> list[int]:

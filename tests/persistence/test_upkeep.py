@@ -18,6 +18,7 @@ from upright.persistence import (
     Retention,
     Retry,
     Sqlite,
+    Store,
     StoreCorrupt,
     StoreFailing,
     StoreSwept,
@@ -39,7 +40,7 @@ def rows(path: Path, table: str = "message") -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-async def one_of_each(s: ActorSystem, book: Book) -> dict[str, int]:
+async def one_of_each(s: ActorSystem, book: Book, store: Store) -> dict[str, int]:
     """The ids of a message that is done, one in quarantine, one dropped, one that waits."""
     book.deeds["break"] = failing(99, rest)
     ref = worker_ref(s)
@@ -50,7 +51,6 @@ async def one_of_each(s: ActorSystem, book: Book) -> dict[str, int]:
         "waiting": await ref.later(9_999).tell(Worker.note, "z"),
     }
     ids = {name: receipt.id for name, receipt in receipts.items() if receipt is not None}
-    store: Any = s._store
     assert await store.cancel(ids["dropped"])
     while (await store.counts())["work"].quarantined < 1:  # noqa: ASYNC110  # no event tells of a commit
         await asyncio.sleep(0.001)
@@ -76,7 +76,7 @@ async def test_a_sweep_deletes_what_retention_lets_go_with_its_story_and_nothing
 ) -> None:
     book, store = Book(), Sqlite(tmp_path / "jobs.db", retention=retention)
     async with running(system, worker(book, retry=ONCE, order="free"), store=store) as s:
-        ids = await one_of_each(s, book)
+        ids = await one_of_each(s, book, store)
         swept = await store.sweep()
         stories = {name for name, id in ids.items() if await store.story(id)}
         assert stories == left
@@ -123,7 +123,7 @@ async def test_a_letter_that_is_redriven_between_the_look_and_the_deed_stays(sys
     path, book = tmp_path / "jobs.db", Book()
     store = Sqlite(path, retention=NOTHING)
     async with running(system, worker(book, retry=ONCE, order="free"), store=store) as s:
-        ids = await one_of_each(s, book)
+        ids = await one_of_each(s, book, store)
     with contextlib.closing(connect(path)) as connection:
         select = connection.execute
         seen = select("SELECT id FROM message WHERE state = 3").fetchall()
@@ -162,7 +162,7 @@ async def test_file_and_log_stay_bounded_under_steady_work(tmp_path: Path) -> No
 async def test_a_copy_is_the_store_at_one_moment_while_it_goes_on(system: Systems, tmp_path: Path) -> None:
     book, store = Book(), Sqlite(tmp_path / "jobs.db")
     async with running(system, worker(book, retry=ONCE, order="free"), store=store) as s:
-        ids = await one_of_each(s, book)
+        ids = await one_of_each(s, book, store)
         await store.backup(tmp_path / "copy.db")
         await worker_ref(s).ask(Worker.note, "after")
     copy = Sqlite(tmp_path / "copy.db")
