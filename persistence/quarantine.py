@@ -1,23 +1,31 @@
 """The quarantine: messages that could not be handled, with their stories; to look at, to mend, and to send on again."""
 
 import asyncio
+import functools
 import os
+import random
 from array import array
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import msgspec
 
+from upright.supervision.backoff import Backoff
 from upright.supervision.checks import more_than
 
+from .errors import StoreError
 from .port import Desk
 from .reports import Filter, Group, Letter, grouped
 
+T = TypeVar("T")
 PAGE = 200
 """Messages that are redriven or dropped in one go, where no rate is given."""
 BREATH = 0.1
 """Seconds between two goes of a redrive at a rate, at least."""
+
+AGAIN = Backoff(0.5, 60.0)
+"""Between tries of what nobody waits for, while the store does not take it."""
 
 
 class House(Protocol):
@@ -36,7 +44,8 @@ class Quarantine:
 
     def __init__(self, desk: Desk, house: House) -> None:
         self._desk, self._house = desk, house
-        self._when_closed: dict[str, list[Filter]] = {}
+        self._when_closed: dict[str, list[tuple[Filter, float | None]]] = {}
+        self._rng = random.Random()
 
     async def letters(
         self, address: str | None = None, reason: str | None = None, error: str | None = None, limit: int | None = None
@@ -70,9 +79,8 @@ class Quarantine:
         called with how many are done, again and again. What comes to quarantine meanwhile is left there. Raises
         `ValueError` for a rate that is not more than 0. Cancel it at any time.
         """
-        if rate is not None:
-            more_than("rate", rate, 0, " messages a second")
-        return await self._each(Filter(address, reason, error), self.redrive, rate, progress)
+        _check(rate)
+        return await self._each(await self._ids(Filter(address, reason, error)), self.redrive, rate, progress)
 
     async def discard(self, *ids: int) -> int:
         """Drop messages for good; how many there were. Their stories stay."""
@@ -83,7 +91,7 @@ class Quarantine:
         progress: Callable[[int], object] | None = None,
     ) -> int:  # fmt: skip
         """Drop all that `letters` would show now; how many there were."""
-        return await self._each(Filter(address, reason, error), self.discard, None, progress)
+        return await self._each(await self._ids(Filter(address, reason, error)), self.discard, None, progress)
 
     async def edit(self, id: int, arguments: Mapping[str, Any], handler: str | None = None) -> bool:
         """Give a message in quarantine other arguments, by the names of the handler's parameters, and another handler
@@ -117,22 +125,64 @@ class Quarantine:
         return count
 
     def redrive_when_closed(
-        self, breaker: str, address: str | None = None, reason: str | None = "attempts", error: str | None = None
-    ) -> None:
-        """From now on, redrive these whenever the circuit breaker of that name closes."""
-        self._when_closed.setdefault(breaker, []).append(Filter(address, reason, error))
+        self, breaker: str, address: str | None = None, reason: str | None = "attempts", error: str | None = None, *,
+        rate: float | None = None,
+    ) -> None:  # fmt: skip
+        """From now on, redrive these whenever the circuit breaker of that name closes, in this process: by itself, or
+        by `automatic` after it was moved by hand. `rate`: so many a second at most; None for all at once.
 
-    async def closed(self, breaker: str) -> int:
-        """That breaker has closed: redrive what was asked for; how many there were."""
-        return sum([await self._each(only, self.redrive, None, None) for only in self._when_closed.get(breaker, ())])
+        It is known to this object, and written nowhere: say it at each start of the program. While the store does not
+        take it, it is tried again. Raises `ValueError` for a rate that is not more than 0.
+        """
+        _check(rate)
+        self._when_closed.setdefault(breaker, []).append((Filter(address, reason, error), rate))
+
+    def waits_for(self, breaker: str) -> bool:
+        """Whether anything is to be redriven when that breaker closes."""
+        return breaker in self._when_closed
+
+    async def closed(self, breaker: str, failed: Callable[[StoreError], object] | None = None) -> int:
+        """That breaker has closed: redrive what was asked for; how many there were.
+
+        `failed`: called when the store does not take it, which is tried again then; without it, `StoreError`s are
+        raised.
+        """
+        done = 0
+
+        async def redrive(*ids: int) -> int:
+            return await self._again(failed, functools.partial(self.redrive, *ids))
+
+        for only, rate in self._when_closed.get(breaker, ()):
+            found = await self._again(failed, functools.partial(self._ids, only))
+            done += await self._each(found, redrive, rate, None)
+        return done
+
+    async def _again(self, failed: Callable[[StoreError], object] | None, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it; where somebody hears of failures, until it succeeds."""
+        tries = 0
+        while True:
+            try:
+                return await work()
+            except StoreError as error:
+                if failed is None:
+                    raise
+                failed(error)
+            tries += 1
+            await asyncio.sleep(AGAIN.delay(tries, self._rng))
+
+    async def _ids(self, only: Filter) -> "array[int]":
+        """The letters that are there now. Their ids, and not the time: the clock may be set meanwhile."""
+        found: array[int] = array("q")
+        async for letter in self._desk.letters(only):
+            found.append(letter.id)
+        return found
 
     async def _each(
-        self, only: Filter, act: Callable[..., Any], rate: float | None, progress: Callable[[int], object] | None
-    ) -> int:
-        """Do that with all letters that are there now, a few at a time."""
+        self, ids: "array[int]", act: Callable[..., Awaitable[int]], rate: float | None,
+        progress: Callable[[int], object] | None,
+    ) -> int:  # fmt: skip
+        """Do that with these letters, a few at a time."""
         loop = asyncio.get_running_loop()
-        # All ids first, and not what is as old as this: the clock may have been set.
-        ids = array("q", [letter.id async for letter in self._desk.letters(only)])
         began, done = loop.time(), 0
         size = PAGE if rate is None else max(1, min(PAGE, int(rate * BREATH)))
         for first in range(0, len(ids), size):
@@ -142,3 +192,8 @@ class Quarantine:
             if progress is not None:
                 progress(done)
         return done
+
+
+def _check(rate: float | None) -> None:
+    if rate is not None:
+        more_than("rate", rate, 0, " messages a second")

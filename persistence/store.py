@@ -10,11 +10,11 @@ from upright.actors.envelope import Envelope, Question
 from upright.actors.errors import ActorGone
 from upright.actors.events import Event
 from upright.actors.runtime import Runtime
-from upright.supervision.events import BreakerClosed
 
 from .arrivals import Arrivals
 from .checkpoints import StepForms
 from .clock import Clock
+from .comebacks import Comebacks
 from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
@@ -46,6 +46,7 @@ class Store:
         """The time on the store's clock, seconds since the epoch."""
         self._journal: Journal | None = None
         self._runtime: Runtime | None = None
+        self._comebacks: Comebacks | None = None
         self._asked: dict[int, list[tuple[Envelope, Any]]] = {}
         self._looking: asyncio.Future[None] | None = None
         self.solitude = Solitude(self._asked_inside)
@@ -76,14 +77,17 @@ class Store:
         except BaseException:
             await self.close()
             raise
-        runtime.bus.subscribe(self._breaker_closed, BreakerClosed)
+        self._comebacks = Comebacks(self.quarantine, runtime, self._failed)
+        self._comebacks.start()
 
     async def close(self) -> None:
         """Write what is left, and close it."""
         try:
             if self._runtime is not None:
                 self._runtime.guards.keep = self._runtime.guards.lender = None
-                self._runtime.bus.unsubscribe(self._breaker_closed)
+            if self._comebacks is not None:
+                comebacks, self._comebacks = self._comebacks, None
+                await comebacks.stop()
             if self._journal is not None:
                 await self._journal.stop()
             await self._engine.close()
@@ -297,17 +301,6 @@ class Store:
             self._asked[id] = [one for one in waiting if one[0] is not question]
             if not self._asked[id]:
                 del self._asked[id]
-
-    def _breaker_closed(self, event: BreakerClosed) -> None:
-        """What waits in quarantine for that may come back."""
-        if self._runtime is not None:
-            _ = self._runtime.keep(self._redrive(event.breaker), "upright redrive")
-
-    async def _redrive(self, breaker: str) -> None:
-        try:
-            await self.quarantine.closed(breaker)
-        except StoreError as error:
-            self._failed(error)
 
     def _failed(self, error: StoreError) -> None:
         self._tell(StoreFailing("/", str(error)))
