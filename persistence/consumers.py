@@ -50,6 +50,11 @@ class Consumer(Protocol):
         """How many unfinished messages the store has for it."""
         ...
 
+    @property
+    def depth(self) -> int:
+        """What it was told last of that."""
+        ...
+
 
 class Consumers:
     """Knows who takes, who may get something, and when to look again.
@@ -75,6 +80,11 @@ class Consumers:
     def has_work(self) -> bool:
         """Whether there is somewhere to look, or an address to give up."""
         return bool(self._hungry or self._left)
+
+    @property
+    def backlog(self) -> int:
+        """How many unfinished messages there are for all of them."""
+        return sum(consumer.depth for consumer in self._known.values())
 
     def close(self) -> None:
         """Look nowhere at a later time."""

@@ -207,6 +207,11 @@ class Door:
         codec: HandlerCodec = self._codec.methods[question.handler.name]
         return codec
 
+    @property
+    def depth(self) -> int:
+        """How many unfinished messages there are, as far as is known here."""
+        return self._depth
+
     def depth_is(self, depth: int) -> None:
         """How many unfinished messages there are."""
         self._depth = depth

@@ -20,7 +20,7 @@ from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
 from .forms import Locate
 from .guard_records import GuardRecords
-from .journal import Journal, Settled
+from .journal import Journal, Settled, pass_on
 from .limits import Limits
 from .port import Desk, Engine
 from .quarantine import Quarantine
@@ -198,6 +198,11 @@ class Store:
         await self.flushed()
 
     @property
+    def backlog(self) -> int:
+        """How many messages wait or run for the mailboxes that are served here, as far as is known."""
+        return self._journal.consumers.backlog if self._journal is not None else 0
+
+    @property
     def trouble(self) -> StoreError | None:
         """Why the last write failed; None if it did not."""
         return self._journal.trouble if self._journal is not None else None
@@ -211,10 +216,10 @@ class Store:
         if self._open_journal.trouble is None:
             await self._desk.forget(PROBE, ())
             return
-        told = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         kept = await self._engine.read("last", PROBE)
         record = RecordWrite(PROBE, "last", kept.version if kept is not None else 0, b" ")
-        self.settle(Step(NOBODYS, "save", records=(record,)), lambda _: told.done() or told.set_result(None))
+        self.settle(Step(NOBODYS, "save", records=(record,)), lambda _: pass_on((told,)))
         await told
 
     def check(self, address: str, handler: str, body: bytes) -> None:

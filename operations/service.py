@@ -1,0 +1,256 @@
+"""A system as a service: started, probed, drained when a signal asks for it, in a program of its own or in another one.
+
+It is the one place that puts health, signals, the notes to a manager and the socket for those who look together; each
+of them stands in a room of its own and works alone.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import structlog
+
+from upright.actors.errors import ActorError, SystemFailed
+from upright.actors.events import Event
+from upright.actors.exits import Exit, Shutdown
+from upright.actors.message import told
+from upright.actors.options import seconds
+from upright.actors.system import ActorSystem
+from upright.persistence.store import Store
+
+from .admin import Admin
+from .controls import Controls
+from .drain import Drain
+from .events import ServiceStarted, ServiceStopped
+from .health import Limits
+from .last_words import LastWords
+from .notify import Notifier
+from .signals import Signals
+from .watch import Health
+
+T = TypeVar("T")
+DRAIN = 25.0
+"""Seconds for a drain: inside the thirty that a container has by default, after which it is killed."""
+CLEAN, FAILED = 0, 1
+
+
+class Service:
+    """Runs a system as a service. Use it with `async with` in the lifespan of a web application, or `run` it alone.
+
+    `drain`: seconds in which all of it ends when it is asked to. `limits`: from when on its health is not well.
+    `admin`: the path of a socket at which the command line finds it; None for none. `signals`: whether SIGTERM and
+    SIGINT make it drain; whoever had them before hears of them too.
+
+    Inside another server, a drain begins with the signal: nothing new is begun, and `draining` tells streams to end.
+    The system ends when the server ends the lifespan, or, if clients hold that up, a little before the time is over.
+    """
+
+    def __init__(
+        self, system: ActorSystem, *, drain: float = DRAIN, limits: Limits | None = None,
+        admin: str | os.PathLike[str] | None = None, signals: bool = True,
+    ) -> None:  # fmt: skip
+        self.system = system
+        self.health = Health(system, limits)
+        """What its probes answer."""
+        self._within, self._listens, self._admin_path = seconds("drain", drain), signals, admin
+        store = system.store if isinstance(system.store, Store) else None
+        self.controls = Controls(system, store, self.health, draining=lambda: self.draining)
+        """What can be asked of it, by the command line say."""
+        self._admin: Admin | None = None
+        self._notifier = Notifier()
+        self._drain = Drain(system, self.health, self._within)
+        self._last_words = LastWords(system)
+        self._signals = Signals(self._heard, chain=True)
+        self._leaving = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self._asked = 0.0
+
+    async def start(self) -> Self:
+        """Start the system, and what looks after it. Raises `StartFailed`, `StoreError`s, `SocketRefused`."""
+        began = time.monotonic()
+        self._drain = Drain(self.system, self.health, self._within)
+        self._leaving, self._ending = asyncio.Event(), None
+        if self._listens:
+            self._signals.install()
+        try:
+            self.health.start()
+            if self._admin_path is not None:
+                self._admin = Admin(Path(self._admin_path), self.controls)
+                await self._admin.start()
+            await self.system.start()
+            await self._last_words.start()
+        except BaseException:
+            await self._close()
+            raise
+        self.health.started = True
+        if self._notifier.watchdog_s:
+            self.health.beaten.append(self._beat)
+        self._notifier.tell("READY=1", "STATUS=running", f"MAINPID={os.getpid()}")
+        self._tell(ServiceStarted("/", os.getpid(), time.monotonic() - began))
+        return self
+
+    async def stop(self) -> None:
+        """Drain, and end. Again, or before a start: does nothing."""
+        self._leaving.set()
+        try:
+            if self.system.running:
+                await self._drain.finish()
+            if self._ending is not None:
+                await asyncio.wait({self._ending})
+        finally:
+            await self._close()
+
+    def begin_drain(self, why: str = "it was asked to") -> None:
+        """Take no more work from now on; `stop` ends what runs."""
+        self._heard(why, 1)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more work."""
+        return self._drain.begun.is_set()
+
+    async def wait_draining(self) -> None:
+        """Wait until it takes no more work: then end what would go on for ever."""
+        await self._drain.begun.wait()
+
+    async def until_draining(self, source: AsyncIterable[T]) -> AsyncIterator[T]:
+        """What comes from `source`, until it takes no more work: for streams to clients, who would hold the end up."""
+        items = aiter(source)
+        begun = asyncio.ensure_future(self._drain.begun.wait())
+        following: asyncio.Future[T] | None = None
+        try:
+            while True:
+                following = asyncio.ensure_future(_next(items))
+                await asyncio.wait({following, begun}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    return
+                try:
+                    item = following.result()
+                except _OverError:
+                    return
+                yield item
+        finally:
+            begun.cancel()
+            if following is not None and not following.done():
+                following.cancel()
+                await asyncio.wait({following})
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def run(self) -> int:
+        """Start it, serve until it is asked to stop or gives up, and return the status to exit with: 0 after a drain,
+        1 if it did not come up or gave up.
+        """
+        self._signals = Signals(self._heard, chain=False)
+        status = FAILED
+        try:
+            await self.start()
+        except (ActorError, OSError) as error:
+            structlog.get_logger("upright").error("service.refused", error=type(error).__name__, error_text=told(error))
+            return FAILED
+        try:
+            ended, begun = (
+                asyncio.ensure_future(self.system.wait()),
+                asyncio.ensure_future(self._drain.begun.wait()),
+            )
+            await asyncio.wait({ended, begun}, return_when=asyncio.FIRST_COMPLETED)
+            begun.cancel()
+            asked = self._drain.begun.is_set()
+            await self.stop()
+            exit: Exit = await ended
+            status = CLEAN if asked or not _gave_up(exit) else FAILED
+        finally:
+            await self.stop()
+            self._tell(ServiceStopped("/", time.monotonic() - self._asked if self._asked else 0.0, status))
+        return status
+
+    def _heard(self, why: str, number: int) -> None:
+        """Somebody asks it to end, for that many times."""
+        if number > 1:
+            self._drain.hurry(f"{why}, again")
+            return
+        self._asked = time.monotonic()
+        self._notifier.tell("STOPPING=1", "STATUS=draining")
+        self._drain.begin(why)
+        if self._signals.count and self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._outlast(), name="upright service end")
+
+    async def _outlast(self) -> None:
+        """Be done in time, also where the server that runs this waits for clients that never go."""
+        patience = self._within * 0.8
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), patience)
+        await self._drain.finish()
+        if not self._leaving.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), self._drain.left)
+        if not self._leaving.is_set():  # uvicorn leaves at once at its second SIGINT
+            for _ in range(2):
+                self._signals.forward(2)
+
+    def _beat(self) -> None:
+        if self.health.live().ok:
+            self._notifier.tell("WATCHDOG=1")
+
+    async def _close(self) -> None:
+        self._signals.restore()
+        if self._beat in self.health.beaten:
+            self.health.beaten.remove(self._beat)
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.stop()
+        await self._last_words.stop()
+        await self.health.stop()
+        if self.system.running:
+            await self.system.stop()
+
+    def _tell(self, event: Event) -> None:
+        if self.system.bus.wants(type(event)):
+            self.system.bus.emit(event)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ended = await self.system.wait() if not self.system.running else None
+        await self.stop()
+        if ended is not None and _gave_up(ended) and error is None:
+            raise SystemFailed(ended.why if isinstance(ended, Shutdown) else "") from error
+
+
+class _OverError(Exception):
+    """Nothing more comes from a stream."""
+
+
+async def _next(items: AsyncIterator[T]) -> T:
+    try:
+        return await anext(items)
+    except StopAsyncIteration:
+        raise _OverError from None
+
+
+def _gave_up(exit: Exit) -> bool:
+    return isinstance(exit, Shutdown) and exit.gave_up
+
+
+def run(
+    system: ActorSystem, *, drain: float = DRAIN, limits: Limits | None = None,
+    admin: str | os.PathLike[str] | None = None,
+) -> int:  # fmt: skip
+    """Run a system as a service, from a plain script: `sys.exit(run(ActorSystem(tree, store=store)))`.
+
+    Returns when SIGTERM or SIGINT has made it drain, or when its tree gave up; see `Service.run` for the status.
+    """
+
+    async def serve() -> int:
+        return await Service(system, drain=drain, limits=limits, admin=admin).run()
+
+    return asyncio.run(serve())

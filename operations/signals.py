@@ -1,0 +1,67 @@
+"""The signals that ask a process to end, as calls on the event loop; what was installed before is called as well.
+
+A server that runs the service (uvicorn, say) has its own handlers, and waits for all open responses before it ends the
+lifespan: one client with an endless stream would hold the end up for ever. So the service has to hear of the signal
+itself, and the server too.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
+
+ASKING = (signal.SIGTERM, signal.SIGINT)
+AT_ONCE = 3
+"""The signal of that number ends the process at once, whatever it does."""
+
+
+class Signals:
+    """From `install` to `restore`, each signal of `ASKING` calls `heard` on the loop with its name and its number, from 1.
+
+    `chain`: whether to call the handlers that were there before. Without that, the third one ends the process. Nothing
+    is installed in a thread that is not the main one, where Python allows none.
+    """
+
+    def __init__(
+        self, heard: Callable[[str, int], None], chain: bool, wanted: Iterable[signal.Signals] = ASKING
+    ) -> None:
+        self._heard, self._chain, self._wanted = heard, chain, tuple(wanted)
+        self._before: dict[int, Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.count = 0
+        """How many came."""
+
+    def install(self) -> None:
+        """Begin to listen, for the running loop."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._loop, self.count = asyncio.get_running_loop(), 0
+        for number in self._wanted:
+            self._before[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Listen no more. What somebody else has installed since is left."""
+        before, self._before = self._before, {}
+        for number, handler in before.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
+
+    def forward(self, number: int) -> None:
+        """Call what was there before, as if that signal had come."""
+        handler = self._before.get(number)
+        if callable(handler):
+            handler(number, None)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        name, loop = signal.Signals(number).name, self._loop
+        if self.count >= AT_ONCE and not self._chain:
+            os._exit(128 + number)
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._heard, name, self.count)
+        before = self._before.get(number)
+        if self._chain and callable(before):
+            before(number, frame)
