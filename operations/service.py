@@ -44,7 +44,7 @@ class Service:
 
     `drain`: seconds in which all of it ends when it is asked to. `limits`: from when on its health is not well.
     `admin`: the path of a socket at which the command line finds it; None for none. `signals`: whether SIGTERM and
-    SIGINT make it drain; whoever had them before hears of them too.
+    SIGINT make it drain; whoever had them before hears of them too. `health`, `controls`: in place of its own.
 
     Inside another server, a drain begins with the signal: nothing new is begun, and `draining` tells streams to end.
     The system ends when the server ends the lifespan, or, if clients hold that up, a little before the time is over.
@@ -52,14 +52,16 @@ class Service:
 
     def __init__(
         self, system: ActorSystem, *, drain: float = DRAIN, limits: Limits | None = None,
-        admin: str | os.PathLike[str] | None = None, signals: bool = True,
+        admin: str | os.PathLike[str] | None = None, signals: bool = True, health: Health | None = None,
+        controls: Controls | None = None,
     ) -> None:  # fmt: skip
         self.system = system
-        self.health = Health(system, limits)
+        self.health = health if health is not None else Health(system, limits)
         """What its probes answer."""
         self._within, self._listens, self._admin_path = seconds("drain", drain), signals, admin
         store = system.store if isinstance(system.store, Store) else None
-        self.controls = Controls(system, store, self.health, draining=lambda: self.draining)
+        own = Controls(system, store, self.health, draining=lambda: self.draining)
+        self.controls = controls if controls is not None else own
         """What can be asked of it, by the command line say."""
         self._admin: Admin | None = None
         self._notifier = Notifier()

@@ -1,0 +1,98 @@
+"""What the parent of several worker processes knows of them: plain facts that its actors write and its probes read."""
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from .health import Check
+
+SILENT = 30.0
+"""Seconds without a sign of life after which a worker is killed, by default: it hangs."""
+
+
+class Worker(msgspec.Struct):
+    """One of them. `pid`: 0 while it does not run. `ready`: its tree is up. `draining`: it ends, as it was asked to.
+    `beat`: when it gave a sign of life last, by `time.monotonic`. `status`: with which it ended last.
+    """
+
+    number: int
+    pid: int = 0
+    ready: bool = False
+    draining: bool = False
+    since: float = 0.0
+    beat: float = 0.0
+    status: int | None = None
+
+
+class Crew:
+    """`size` workers that run `command`, each with `{number}` and `{admin}` in it filled in.
+
+    `patience`: seconds that one has for its end. `silent`: see `SILENT`. `folder`: where their sockets are, for the
+    user alone.
+    """
+
+    def __init__(
+        self, command: Sequence[str], size: int, *, patience: float = 25.0, silent: float = SILENT,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.command, self.patience, self.silent = tuple(command), patience, silent
+        self.environment = dict(os.environ if environment is None else environment)
+        self.workers = [Worker(number) for number in range(1, size + 1)]
+        self.ending = False
+        """Whether they were asked to end."""
+        self.refused: int | None = None
+        """The status of one that cannot run at all: it was called wrongly, and a restart would not mend that."""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where their sockets are."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="upright-")
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
+
+    def admin_of(self, number: int) -> Path:
+        """The admin socket of a worker."""
+        return self.folder / f"{number}.sock"
+
+    def notes_of(self, number: int) -> Path:
+        """The socket to which a worker tells how it does."""
+        return self.folder / f"{number}.notify"
+
+    def argv(self, number: int) -> list[str]:
+        """The command of a worker."""
+        values = {"{number}": str(number), "{admin}": str(self.admin_of(number))}
+        filled: list[str] = []
+        for word in self.command:
+            for mark, value in values.items():
+                word = word.replace(mark, value)
+            filled.append(word)
+        return filled
+
+    def signal_all(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send all of them a signal, at once: they end beside each other."""
+        self.ending = True
+        for worker in self.workers:
+            if worker.pid:
+                try:
+                    os.kill(worker.pid, number)
+                except ProcessLookupError:  # it has ended just now, and whoever waits for it will hear of it
+                    continue
+
+    def checks(self) -> Iterable[Check]:
+        """How they do: the service is ready while one of them is."""
+        down = [str(worker.number) for worker in self.workers if not worker.ready]
+        if not down:
+            return (Check("workers"),)
+        none = len(down) == len(self.workers)
+        return (Check("workers", "failed" if none else "degraded", f"not ready: {', '.join(down)}"),)

@@ -1,0 +1,164 @@
+"""Running a tree as a service from a command line: one process, or several below a parent."""
+
+import asyncio
+import faulthandler
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from upright.actors.event_log import EventLog
+from upright.actors.message import told
+from upright.actors.system import ActorSystem
+
+from .crew import Crew
+from .endpoints import Probed
+from .health import Limits
+from .health_server import AddressInUse, HealthServer
+from .logs import configure_logs
+from .service import Service
+from .store_from import store_from
+from .tree_from import NoTree, tree_from
+from .workers import Workers
+
+USAGE = 2
+"""The status where a service cannot run as it was called: starting it again would not help."""
+LEAD = 2.0
+"""Seconds by which workers have to be done before their parent."""
+LoopKind = Literal["asyncio", "uvloop"]
+LogFormat = Literal["auto", "json", "text"]
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """How to run a service.
+
+    `tree`: the module and the name in it. `store`: see `store_from`; None for none. `workers`: how many processes below
+    a parent; None for this one alone. `health`: where probes are answered, as `address_of` reads it; None for nowhere.
+    `admin`: the path of the socket for the command line; "" for none. `drain`: seconds. `high_water`: see `Limits`.
+    """
+
+    tree: str
+    store: str | None = None
+    workers: int | None = None
+    health: str | None = None
+    admin: str = "upright.sock"
+    drain: float = 25.0
+    high_water: int | None = None
+    log_level: str = "info"
+    log_format: LogFormat = "auto"
+    loop: LoopKind = "asyncio"
+
+    @property
+    def level(self) -> int:
+        """The level of the log, as a number of `logging`."""
+        return logging.getLevelNamesMapping()[self.log_level.upper()]
+
+
+def launch(wanted: Launch) -> int:
+    """Run it until it is asked to end, and return the status to exit with: 0 after a drain, 1 if it gave up or did not
+    come up, 2 if it cannot run as it was called.
+    """
+    json = {"auto": None, "json": True, "text": False}[wanted.log_format]
+    configure_logs(wanted.level, json=json)
+    try:
+        factory = loop_factory(wanted.loop)
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(_parent(wanted) if wanted.workers is not None else _single(wanted))
+    except (NoTree, ValueError, AddressInUse) as error:
+        structlog.get_logger("upright").error("service.refused", error=type(error).__name__, error_text=told(error))
+        return USAGE
+
+
+def loop_factory(kind: LoopKind) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes event loops of that kind. Raises `ValueError` where it is not installed."""
+    if kind == "asyncio":
+        return None
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError as error:
+        raise ValueError('expected uvloop to be installed: pip install "upright[uvloop]"') from error
+    return factory
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """The host and the port of `8080` (on this machine alone), `:8080` (on all addresses), `0.0.0.0:8080` or
+    `[::1]:8080`. Raises `ValueError`.
+
+    >>> address_of("8080"), address_of(":8080"), address_of("[::1]:0")
+    (('127.0.0.1', 8080), ('', 8080), ('::1', 0))
+    """
+    host, colon, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"expected an address such as 8080, :8080 or 127.0.0.1:8080, got {text!r}")
+    return (host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"), int(port)
+
+
+async def _single(wanted: Launch) -> int:
+    tree = tree_from(wanted.tree)
+    store = store_from(wanted.store) if wanted.store is not None else None
+    system = ActorSystem(tree, store=store, log=EventLog(wanted.level))
+    service = Service(
+        system, drain=wanted.drain, limits=Limits(high_water=wanted.high_water), admin=wanted.admin or None
+    )
+    if "UPRIGHT_WORKER" in os.environ:
+        faulthandler.enable()
+        _follow_parent(service)
+    return await _serve(service.health, service.run, wanted)
+
+
+async def _parent(wanted: Launch) -> int:
+    if wanted.workers is not None and wanted.workers > 1 and wanted.store == "memory:":
+        raise ValueError("expected a store that several processes share, got memory:")
+    patience = max(wanted.drain - LEAD, wanted.drain / 2)
+    crew = Crew(worker_command(wanted, patience), wanted.workers or 1, patience=patience, environment=_environment())
+    workers = Workers(crew, drain=wanted.drain, admin=wanted.admin or None)
+    return await _serve(workers.health, workers.run, wanted)
+
+
+async def _serve(health: Probed, run: Callable[[], Any], wanted: Launch) -> int:
+    if wanted.health is None:
+        status: int = await run()
+        return status
+    host, port = address_of(wanted.health)
+    server = HealthServer(health, host, port)
+    server.start()
+    try:
+        status = await run()
+    finally:
+        server.stop()
+    return status
+
+
+def worker_command(wanted: Launch, drain: float) -> list[str]:
+    """How a worker is called: as its parent, but for what only one of them can have."""
+    command = [sys.executable, "-m", "upright.command", "run", wanted.tree, "--admin", "{admin}"]
+    command += ["--drain", f"{drain:g}", "--log-level", wanted.log_level, "--log-format", wanted.log_format]
+    command += ["--loop", wanted.loop]
+    if wanted.store is not None:
+        command += ["--store", wanted.store]
+    if wanted.high_water is not None:
+        command += ["--high-water", str(wanted.high_water)]
+    return command
+
+
+def _environment() -> dict[str, str]:
+    """The environment of workers: without what is meant for the parent alone."""
+    ours = ("UPRIGHT_ADMIN", "UPRIGHT_HEALTH", "UPRIGHT_WORKERS", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def _follow_parent(service: Service) -> None:
+    """End when the parent does: its end of the pipe that is our standard input is closed then, however it died."""
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        if not os.read(0, 4_096):
+            loop.remove_reader(0)
+            service.begin_drain("its parent has gone")
+
+    loop.add_reader(0, readable)

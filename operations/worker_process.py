@@ -1,0 +1,153 @@
+"""The actor that owns one worker process: it starts it, hears how it does, and ends it.
+
+It crashes when its process ends unasked, so that the supervisor above starts both again, held back more and more when
+they crash at once. A process that hangs, though it is there, is killed: it is asked for signs of life as systemd does.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from asyncio.subprocess import PIPE, Process
+from typing import Any
+
+from upright.actors.actor import Actor
+from upright.actors.events import Event
+from upright.actors.exits import Exit
+
+from .crew import Crew, Worker
+from .events import WorkerEnded, WorkerHung, WorkerReady, WorkerStarted
+
+USAGE = 2
+"""The status of a process that was called wrongly."""
+DUMPING = 2.0
+"""Seconds that one that hangs has to write down where it stands, before it is killed."""
+
+
+class WorkerDied(Exception):
+    """A worker process ended unasked."""
+
+
+class WorkerProcess(Actor):
+    """Worker `number` of a crew."""
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        self._crew = crew
+        self._worker: Worker = crew.workers[number - 1]
+        self._process: Process | None = None
+        self._notes: asyncio.DatagramTransport | None = None
+
+    async def started(self) -> None:
+        """Start the process. Its standard input is a pipe that ends when this process does, however it does."""
+        crew, worker = self._crew, self._worker
+        self._notes = await self._listen()
+        environment = crew.environment | {
+            "NOTIFY_SOCKET": str(crew.notes_of(worker.number)),
+            "WATCHDOG_USEC": str(int(crew.silent * 1e6)),
+            "UPRIGHT_WORKER": str(worker.number),
+        }
+        environment.pop("WATCHDOG_PID", None)
+        self._process = process = await asyncio.create_subprocess_exec(
+            *crew.argv(worker.number), stdin=PIPE, env=environment, start_new_session=True
+        )
+        now = time.monotonic()
+        worker.pid, worker.ready, worker.draining, worker.since, worker.beat = process.pid, False, False, now, now
+        self._tell(WorkerStarted(self.ctx.path, worker.number, process.pid))
+        if crew.ending:
+            process.terminate()
+        self.ctx.background(self._attend(process))
+
+    async def stopping(self, exit: Exit) -> None:
+        """End the process: ask it, wait, and kill it if it takes too long."""
+        process = self._process
+        try:
+            if process is not None and process.returncode is None:
+                process.terminate()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), self._crew.patience)
+        finally:
+            if process is not None and process.returncode is None:
+                process.kill()
+                await process.wait()
+            self._over()
+
+    async def _attend(self, process: Process) -> None:
+        worker, ended = self._worker, asyncio.ensure_future(process.wait())
+        try:
+            while True:
+                await asyncio.wait({ended}, timeout=self._crew.silent / 4)
+                if ended.done():
+                    break
+                silent = time.monotonic() - worker.beat
+                if worker.ready and not worker.draining and silent > self._crew.silent:
+                    self._tell(WorkerHung(self.ctx.path, worker.number, process.pid, silent))
+                    process.send_signal(signal.SIGABRT)
+                    await asyncio.wait({ended}, timeout=DUMPING)
+                    if not ended.done():
+                        process.kill()
+        finally:
+            ended.cancel()
+        status, lived = ended.result(), time.monotonic() - worker.since
+        worker.status = status
+        self._over()
+        if self._crew.ending or status == 0:
+            self.ctx.stop()
+            return
+        self._tell(WorkerEnded(self.ctx.path, worker.number, process.pid, how(status), lived))
+        if status == USAGE:
+            self._crew.refused = status
+            self.ctx.stop()
+            return
+        raise WorkerDied(f"worker {worker.number} {how(status)} after {lived:.1f} s")
+
+    async def _listen(self) -> asyncio.DatagramTransport:
+        path = self._crew.notes_of(self._worker.number)
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        listening.bind(str(path))
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Notes(self._heard), sock=listening
+        )
+        return transport
+
+    def _heard(self, line: str) -> None:
+        worker = self._worker
+        worker.beat = time.monotonic()
+        if line == "READY=1" and not worker.ready:
+            worker.ready = True
+            self._tell(WorkerReady(self.ctx.path, worker.number, worker.pid))
+        elif line == "STOPPING=1":
+            worker.ready, worker.draining = False, True
+
+    def _over(self) -> None:
+        self._worker.pid, self._worker.ready = 0, False
+        if self._notes is not None:
+            self._notes.close()
+
+    def _tell(self, event: Event) -> None:
+        if self.ctx.bus.wants(type(event)):
+            self.ctx.bus.emit(event)
+
+
+class _Notes(asyncio.DatagramProtocol):
+    def __init__(self, heard: Any) -> None:
+        self._heard = heard
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        for line in data.decode("utf-8", "replace").splitlines():
+            self._heard(line)
+
+
+def how(status: int) -> str:
+    """How a process ended, in words.
+
+    >>> how(3), how(-9)
+    ('ended with status 3', 'was killed by SIGKILL')
+    """
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

@@ -1,0 +1,142 @@
+"""Several worker processes on one store, and the parent that keeps them up: a tree of ours with a process at each leaf.
+
+The parent runs none of the service's own actors and opens no store, so it has nothing that could crash it; it answers
+the probes, and hands on what the command line asks to a worker that can answer.
+"""
+
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from upright.actors.system import ActorSystem
+from upright.supervision.backoff import Backoff
+from upright.supervision.build import child, supervisor
+from upright.supervision.spec import ChildSpec
+from upright.supervision.supervisor import Supervisor
+
+from .admin_client import call, calling
+from .controls import Controls
+from .crew import Crew, Worker
+from .errors import Failed, Unreachable
+from .events import ServiceDraining, ServiceHurried
+from .health import Check
+from .service import Service
+from .watch import Health
+from .worker_process import WorkerProcess
+
+RESTARTS = Backoff(0.5, 30.0, quiet=60.0)
+"""How long a worker that crashes at once is held back; one that has lived for a minute begins anew."""
+ENDLESS = 1_000_000
+"""Restarts that are allowed: the parent of a service never gives up on it."""
+SLACK = 5.0
+"""Seconds that the actor of a process has beyond the patience with the process itself."""
+OURS = ("tree", "ps", "health")
+"""What the parent answers itself, with what the workers say."""
+
+
+def tree_of(crew: Crew, restarts: Backoff = RESTARTS) -> ChildSpec[Supervisor]:
+    """The parent's tree: a child for each worker. It ends when all of them have ended cleanly."""
+    children = (
+        child(f"worker-{worker.number}", WorkerProcess, crew, worker.number).options(
+            restart="transient", significant=True, shutdown=crew.patience + SLACK, backoff=restarts
+        )
+        for worker in crew.workers
+    )
+    return supervisor("workers", *children, max_restarts=ENDLESS, within=1.0, auto_shutdown="all_significant")
+
+
+class WorkersControls(Controls):
+    """What can be asked of a service of several processes: the trees of all, and of any one what all would answer."""
+
+    def __init__(self, system: ActorSystem, crew: Crew, health: Health) -> None:
+        super().__init__(system, None, health, draining=lambda: crew.ending)
+        self._crew = crew
+
+    async def do(self, name: str, given: Mapping[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Do the operation of that name; see `Controls.do`. Raises also `Failed`, while no worker is ready."""
+        if name in OURS:
+            async for answer in super().do(name, given):
+                yield await self._with_workers(name, answer)
+            return
+        ready = [worker for worker in self._crew.workers if worker.ready]
+        if not ready:
+            raise Failed("no worker is ready to answer: look at the log, and try again in a moment")
+        async with contextlib.aclosing(calling(self._crew.admin_of(ready[0].number), name, given)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _with_workers(self, name: str, own: dict[str, Any]) -> dict[str, Any]:
+        for worker in self._crew.workers:
+            said = await self._asked(worker, name) if worker.ready else {}
+            match name:
+                case "tree":
+                    graft(own["tree"], f"/workers/worker-{worker.number}", said.get("tree"))
+                case "ps":
+                    fold(own, worker, said)
+                case _:
+                    own["health"].setdefault("workers", []).append(
+                        {"worker": worker.number, "pid": worker.pid, "ready": worker.ready, **said.get("health", {})}
+                    )
+        return own
+
+    async def _asked(self, worker: Worker, name: str) -> dict[str, Any]:
+        with contextlib.suppress(Unreachable):  # it has just died: the parent knows, and shows it as down
+            return await call(self._crew.admin_of(worker.number), name)
+        return {}
+
+
+def graft(root: dict[str, Any], path: str, tree: dict[str, Any] | None) -> None:
+    """Put the tree of a worker below the actor that owns its process."""
+    ahead = [root]
+    while ahead:
+        node = ahead.pop()
+        if node["path"] == path:
+            if tree is not None:
+                node["children"] = tree["children"]
+            return
+        ahead += node["children"]
+
+
+def fold(own: dict[str, Any], worker: Worker, said: dict[str, Any]) -> None:
+    """Add what a worker says to what is known of all. What stands in the store is the same for each of them."""
+    own.setdefault("workers", []).append(
+        {"worker": worker.number, "pid": worker.pid, "ready": worker.ready, "status": worker.status}
+    )
+    own["actors"] += [one | {"worker": worker.number} for one in said.get("actors", ())]
+    own["breakers"] += [one | {"worker": worker.number} for one in said.get("breakers", ())]
+    own["more"] += said.get("more", 0)
+    own["mailboxes"] = own["mailboxes"] or said.get("mailboxes", [])
+    own["machines"] = own["machines"] or said.get("machines", [])
+
+
+class Workers:
+    """The parent as a service: `await Workers(crew, drain=25.0).run()`; `health` answers its probes."""
+
+    def __init__(self, crew: Crew, *, drain: float, admin: str | None = None, restarts: Backoff = RESTARTS) -> None:
+        self.crew = crew
+        self.system = ActorSystem(tree_of(crew, restarts))
+        self.health = Health(self.system, more=self._checks)
+        controls = WorkersControls(self.system, crew, self.health)
+        self.service = Service(self.system, drain=drain, admin=admin, health=self.health, controls=controls)
+
+    async def run(self) -> int:
+        """Keep them up until it is asked to end; the status to exit with: that of a worker that cannot run at all."""
+        self.system.subscribe(self._draining, ServiceDraining)
+        self.system.subscribe(self._hurried, ServiceHurried)
+        try:
+            status = await self.service.run()
+        finally:
+            self.system.unsubscribe(self._draining)
+            self.system.unsubscribe(self._hurried)
+            self.crew.close()
+        return status if self.crew.refused is None else self.crew.refused
+
+    def _checks(self) -> list[Check]:
+        return list(self.crew.checks())
+
+    def _draining(self, _: ServiceDraining) -> None:
+        self.crew.signal_all()
+
+    def _hurried(self, _: ServiceHurried) -> None:
+        self.crew.signal_all(signal.SIGTERM)
