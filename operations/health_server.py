@@ -41,9 +41,7 @@ class HealthServer:
             self._server = server = _Server((self.host, self.port), Handler)
         except OSError as error:
             why = error.strerror or str(error)
-            raise AddressInUse(
-                f"expected {self.host}:{self.port} to be free for health probes: {why.lower()}"
-            ) from error
+            raise AddressInUse(f"expected {self.host}:{self.port} to be free for probes: {why.lower()}") from error
         self.port = server.server_address[1]
         self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="upright health", daemon=True)
         self._thread.start()

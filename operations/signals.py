@@ -19,7 +19,7 @@ AT_ONCE = 3
 
 
 class Signals:
-    """From `install` to `restore`, each signal of `ASKING` calls `heard` on the loop with its name and its number, from 1.
+    """From `install` to `restore`, each of the signals calls `heard` on the loop with its name and its number, from 1.
 
     `chain`: whether to call the handlers that were there before. Without that, the third one ends the process. Nothing
     is installed in a thread that is not the main one, where Python allows none.

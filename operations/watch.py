@@ -73,8 +73,7 @@ class Health:
         """Begin to look, on the running loop."""
         loop = asyncio.get_running_loop()
         self._thread, self._gave_up, self.draining = threading.get_ident(), "", False
-        self._told = dict.fromkeys(PROBES, True)
-        self._told["startup"] = self._told["ready"] = False
+        self._told = {}
         for listener, kind in self._listeners:
             self._system.subscribe(listener, kind)
         self._tick(loop)
@@ -138,9 +137,9 @@ class Health:
 
     def _tell_changes(self) -> None:
         found = self.findings()
-        for probe in PROBES:
+        for probe in PROBES if self.started else ():  # that it is not well while it starts is no news
             report = judged(probe, found, self.limits)
-            if self._told.get(probe) != report.ok:
+            if self._told.get(probe, True) != report.ok:
                 self._told[probe] = report.ok
                 if self._system.bus.wants(HealthChanged):
                     self._system.bus.emit(HealthChanged("/", probe, report.ok, report.why))
