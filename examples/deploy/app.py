@@ -4,7 +4,7 @@ It takes jobs from a durable mailbox and lets each take as long as it says, so t
 ten seconds, stop the service, and see that it waits. A job that says `fail` is tried three times and quarantined.
 
     upright run app:tree --store jobs.db --health :8080
-    upright send /service/jobs do '{"name": "first", "seconds": 10}'
+    upright send /service/jobs do name=first seconds=10
 """
 
 import asyncio

@@ -28,6 +28,8 @@ from tests.examples.deploy_files import (
     unit,
 )
 from tests.house.rooms import ROOT, WINGS
+from upright.command import probe
+from upright.command.run import run
 
 ENDPOINTS = {"startup": "/startupz", "live": "/livez", "ready": "/readyz"}
 every_manifest = pytest.mark.parametrize("name", MANIFESTS)
@@ -62,11 +64,9 @@ def test_the_tree_that_is_run_is_there(name: str, monkeypatch: pytest.MonkeyPatc
 
 @every_manifest
 def test_the_command_line_is_one_that_run_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("upright.command.run", reason="there is no `upright run` yet")
-    command = importlib.import_module("upright.command.run").run
     monkeypatch.chdir(DEPLOY)
     words = manifest(name).words
-    with command.make_context("run", words[1:]) as context:
+    with run.make_context("run", words[1:]) as context:
         assert float(context.params["drain"]) == run_of(words).drain
 
 
@@ -87,7 +87,7 @@ def test_a_probe_that_runs_a_command_asks_whether_it_lives_and_where_it_answers(
         return
     shape, program, command, *words = said.health
     assert (shape, program, command) == ("CMD", "upright", "health")
-    options = importlib.import_module("upright.command.probe").parse(words)
+    options = probe.parse(words)
     assert options["--probe"] == "live"  # these platforms kill what is not healthy
     assert options["--health"] == f"127.0.0.1:{run_of(said.words).port}"
     assert [*said.health[1:]] == json.loads(last("HEALTHCHECK", text_of("Dockerfile")).partition("CMD ")[2])

@@ -11,9 +11,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Generator, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -91,14 +91,16 @@ def free_port() -> int:
         return port
 
 
-def heard(notices: socket.socket, wanted: str) -> None:
+def heard(notices: socket.socket, wanted: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until the service says that to systemd."""
     said: list[str] = []
+    until = time.monotonic() + PATIENCE
     while wanted not in said:
-        try:
+        with contextlib.suppress(TimeoutError):
             said += notices.recv(4096).decode().split("\n")
-        except TimeoutError:
-            pytest.fail(f"expected {wanted}, heard {said}")
+            continue
+        if process.poll() is not None or time.monotonic() > until:
+            pytest.fail(f"expected {wanted}, heard {said}; status {process.returncode}\n{log.read_text()}")
 
 
 @contextlib.contextmanager
@@ -119,27 +121,26 @@ def status(port: int, path: str) -> int:
         return code
 
 
-@pytest.mark.skipif(find_spec("upright.command.run") is None, reason="there is no `upright run` yet")
 def test_the_command_of_the_unit_tells_systemd_how_it_is_and_ends_with_0_after_sigterm(folder: Path) -> None:
     said = manifest("jobs.service")
     line, port = run_of(said.words), free_port()
     store, admin = folder / "jobs.db", folder / "upright.sock"
     replaced = {line.store: str(store), line.admin: str(admin), f"{line.host}:{line.port}": f"127.0.0.1:{port}"}
-    words = [sys.executable, "-m", "upright.command.main", *(replaced.get(word, word) for word in said.words)]
+    words = [sys.executable, "-m", "upright.command", *(replaced.get(word, word) for word in said.words)]
     # A watchdog of a second, so that its pings come soon.
     environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000", "PYTHONUNBUFFERED": "1"}
     log = folder / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
         notices.bind(environment["NOTIFY_SOCKET"])
-        notices.settimeout(PATIENCE)
+        notices.settimeout(0.5)
         with started(words, environment, log) as process:
-            heard(notices, "READY=1")
+            heard(notices, "READY=1", process, log)
             assert [status(port, path) for path in ("/startupz", "/livez", "/readyz")] == [200, 200, 200]
             assert store.is_file()
             assert stat.S_IMODE(admin.stat().st_mode) == 0o600
-            heard(notices, "WATCHDOG=1")
+            heard(notices, "WATCHDOG=1", process, log)
             process.send_signal(signal.SIGTERM)
-            heard(notices, "STOPPING=1")
+            heard(notices, "STOPPING=1", process, log)
             assert process.wait(PATIENCE) == 0, log.read_text(encoding="utf-8", errors="replace")
     assert not admin.exists()
     assert [path.name for path in folder.glob("jobs.db*")] == ["jobs.db"]
