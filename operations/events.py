@@ -10,6 +10,7 @@ class ServiceStarted(Event, frozen=True):
     """Its tree is up, and it takes work. `took_s`: since it was asked to."""
 
     name: ClassVar[str] = "service.started"
+    level: ClassVar[int] = logging.INFO
     pid: int
     took_s: float
 
@@ -18,6 +19,7 @@ class ServiceDraining(Event, frozen=True):
     """It takes no new work, and ends within `within_s`. `why`: a signal, say."""
 
     name: ClassVar[str] = "service.draining"
+    level: ClassVar[int] = logging.INFO
     why: str
     within_s: float
 
@@ -34,6 +36,7 @@ class ServiceStopped(Event, frozen=True):
     """All of it has ended. `took_s`: since it was asked to. `status`: with which the process exits."""
 
     name: ClassVar[str] = "service.stopped"
+    level: ClassVar[int] = logging.INFO
     took_s: float
     status: int
 
@@ -52,6 +55,7 @@ class WorkerStarted(Event, frozen=True):
     """A worker process was started. `worker`: its number."""
 
     name: ClassVar[str] = "worker.started"
+    level: ClassVar[int] = logging.INFO
     worker: int
     pid: int
 
@@ -60,6 +64,7 @@ class WorkerReady(Event, frozen=True):
     """A worker process has its tree up."""
 
     name: ClassVar[str] = "worker.ready"
+    level: ClassVar[int] = logging.INFO
     worker: int
     pid: int
 

@@ -66,7 +66,7 @@ class Findings(msgspec.Struct, frozen=True):
     more: tuple[Check, ...] = ()
 
 
-class Limits(msgspec.Struct, frozen=True):
+class HealthLimits(msgspec.Struct, frozen=True):
     """From when on what was found counts.
 
     `silent`: seconds without an answer of the event loop, after which the process is taken for dead. `store`: seconds
@@ -80,7 +80,7 @@ class Limits(msgspec.Struct, frozen=True):
     high_water: int | None = None
 
 
-def judged(probe: Probe | None, found: Findings, limits: Limits) -> HealthReport:
+def judged(probe: Probe | None, found: Findings, limits: HealthLimits) -> HealthReport:
     """What a probe says of that; None for all that is known.
 
     | probe | fails when |
@@ -89,9 +89,9 @@ def judged(probe: Probe | None, found: Findings, limits: Limits) -> HealthReport
     | live | the tree gave up; the event loop, or the store, has not answered for long |
     | ready | not started; draining; the store does not take anything; too much waits; or what fails `live` |
 
-    >>> judged("ready", Findings(started=True, draining=True), Limits()).why
+    >>> judged("ready", Findings(started=True, draining=True), HealthLimits()).why
     'draining: it takes no new work'
-    >>> judged("live", Findings(started=True, draining=True), Limits()).ok
+    >>> judged("live", Findings(started=True, draining=True), HealthLimits()).ok
     True
     """
     checks = [_tree(found), _loop(found, limits), _store_lives(found, limits)]
@@ -109,14 +109,14 @@ def _tree(found: Findings) -> Check:
     return Check("tree", "failed", f"it gave up: {found.gave_up}") if found.gave_up else Check("tree")
 
 
-def _loop(found: Findings, limits: Limits) -> Check:
+def _loop(found: Findings, limits: HealthLimits) -> Check:
     if found.silent_s < limits.silent:
         return Check("loop")
     where = f"; it stands in\n{found.stack}" if found.stack else ""
     return Check("loop", "failed", f"it has not answered for {found.silent_s:.1f} s{where}")
 
 
-def _store_lives(found: Findings, limits: Limits) -> Check:
+def _store_lives(found: Findings, limits: HealthLimits) -> Check:
     if found.store_s < limits.store_dead:
         return Check("store process")
     return Check("store process", "failed", f"it has not answered for {found.store_s:.1f} s")
@@ -130,7 +130,7 @@ def _draining(found: Findings) -> Check:
     return Check("draining", "failed", "it takes no new work") if found.draining else Check("draining")
 
 
-def _store(found: Findings, limits: Limits) -> Check:
+def _store(found: Findings, limits: HealthLimits) -> Check:
     if found.trouble:
         return Check("store", "failed", found.trouble)
     if found.store_s >= limits.store:
@@ -138,7 +138,7 @@ def _store(found: Findings, limits: Limits) -> Check:
     return Check("store")
 
 
-def _backlog(found: Findings, limits: Limits) -> Check:
+def _backlog(found: Findings, limits: HealthLimits) -> Check:
     if limits.high_water is None or found.depth < limits.high_water:
         return Check("backlog")
     return Check("backlog", "failed", f"{found.depth} messages wait, of {limits.high_water} at most")

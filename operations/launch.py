@@ -6,8 +6,8 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 import structlog
@@ -17,13 +17,14 @@ from upright.actors.message import told
 from upright.actors.system import ActorSystem
 
 from .crew import Crew
-from .endpoints import Probed
-from .health import Limits
+from .endpoints import Metrics
+from .health import HealthLimits
 from .health_server import AddressInUse, HealthServer
 from .logs import configure_logs
 from .service import Service
 from .store_from import store_from
 from .tree_from import NoTree, tree_from
+from .watch import Health
 from .workers import Workers
 
 USAGE = 2
@@ -39,7 +40,8 @@ class Launch(msgspec.Struct, frozen=True):
 
     `tree`: the module and the name in it. `store`: see `store_from`; None for none. `workers`: how many processes below
     a parent; None for this one alone. `health`: where probes are answered, as `address_of` reads it; None for nowhere.
-    `admin`: the path of the socket for the command line; "" for none. `drain`: seconds. `high_water`: see `Limits`.
+    `admin`: the path of the socket for the command line; "" for none. `drain`: seconds. `high_water`: messages that
+    wait, see `HealthLimits`.
     """
 
     tree: str
@@ -103,12 +105,12 @@ async def _single(wanted: Launch) -> int:
     store = store_from(wanted.store) if wanted.store is not None else None
     system = ActorSystem(tree, store=store, log=EventLog(wanted.level))
     service = Service(
-        system, drain=wanted.drain, limits=Limits(high_water=wanted.high_water), admin=wanted.admin or None
+        system, drain=wanted.drain, limits=HealthLimits(high_water=wanted.high_water), admin=wanted.admin or None
     )
     if "UPRIGHT_WORKER" in os.environ:
         faulthandler.enable()
         _follow_parent(service)
-    return await _serve(service.health, service.run, wanted)
+    return await _serve(system, service.health, service.run, wanted)
 
 
 async def _parent(wanted: Launch) -> int:
@@ -117,21 +119,30 @@ async def _parent(wanted: Launch) -> int:
     patience = max(wanted.drain - LEAD, wanted.drain / 2)
     crew = Crew(worker_command(wanted, patience), wanted.workers or 1, patience=patience, environment=_environment())
     workers = Workers(crew, drain=wanted.drain, admin=wanted.admin or None)
-    return await _serve(workers.health, workers.run, wanted)
+    return await _serve(workers.system, workers.health, workers.run, wanted)
 
 
-async def _serve(health: Probed, run: Callable[[], Any], wanted: Launch) -> int:
+async def _serve(system: ActorSystem, health: Health, run: Callable[[], Awaitable[int]], wanted: Launch) -> int:
     if wanted.health is None:
-        status: int = await run()
-        return status
+        return await run()
     host, port = address_of(wanted.health)
-    server = HealthServer(health, host, port)
+    server = HealthServer(health, host, port, metrics_of(system, health))
     server.start()
     try:
-        status = await run()
+        return await run()
     finally:
         server.stop()
-    return status
+
+
+def metrics_of(system: ActorSystem, health: Health) -> Metrics | None:
+    """The metrics of a system; None where what makes them is not installed."""
+    try:
+        from .metrics import Metrics as OfSystem
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prometheus_client":
+            raise
+        return None
+    return OfSystem(system, health)
 
 
 def worker_command(wanted: Launch, drain: float) -> list[str]:

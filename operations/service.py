@@ -27,7 +27,7 @@ from .admin import Admin
 from .controls import Controls
 from .drain import Drain
 from .events import ServiceStarted, ServiceStopped
-from .health import Limits
+from .health import HealthLimits
 from .last_words import LastWords
 from .notify import Notifier
 from .signals import Signals
@@ -51,7 +51,7 @@ class Service:
     """
 
     def __init__(
-        self, system: ActorSystem, *, drain: float = DRAIN, limits: Limits | None = None,
+        self, system: ActorSystem, *, drain: float = DRAIN, limits: HealthLimits | None = None,
         admin: str | os.PathLike[str] | None = None, signals: bool = True, health: Health | None = None,
         controls: Controls | None = None,
     ) -> None:  # fmt: skip
@@ -244,7 +244,7 @@ def _gave_up(exit: Exit) -> bool:
 
 
 def run(
-    system: ActorSystem, *, drain: float = DRAIN, limits: Limits | None = None,
+    system: ActorSystem, *, drain: float = DRAIN, limits: HealthLimits | None = None,
     admin: str | os.PathLike[str] | None = None,
 ) -> int:  # fmt: skip
     """Run a system as a service, from a plain script: `sys.exit(run(ActorSystem(tree, store=store)))`.

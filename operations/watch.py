@@ -21,7 +21,7 @@ from upright.persistence.events import MailboxOpened, MailboxParked
 from upright.persistence.store import Store
 
 from .events import HealthChanged
-from .health import PROBES, Check, Findings, HealthReport, Limits, Probe, judged
+from .health import PROBES, Check, Findings, HealthLimits, HealthReport, Probe, judged
 
 BEAT = 0.5
 """Seconds between two beats of the loop."""
@@ -44,9 +44,9 @@ class Health:
     """
 
     def __init__(
-        self, system: ActorSystem, limits: Limits | None = None, more: Callable[[], Iterable[Check]] = no_more
+        self, system: ActorSystem, limits: HealthLimits | None = None, more: Callable[[], Iterable[Check]] = no_more
     ) -> None:
-        self._system, self.limits, self._more = system, limits if limits is not None else Limits(), more
+        self._system, self.limits, self._more = system, limits if limits is not None else HealthLimits(), more
         self._store = system.store if isinstance(system.store, Store) else None
         self.started = False
         """Whether the tree is up."""

@@ -7,6 +7,7 @@ from types import ModuleType
 from tests.house.rooms import ROOT
 from upright.actors import events
 from upright.actors.testing import strikes
+from upright.operations import events as of_operations
 from upright.persistence import events as of_persistence
 from upright.supervision import events as of_supervision
 
@@ -22,8 +23,9 @@ def kinds_in(room: ModuleType) -> set[type[events.Event]]:
 KINDS = kinds_in(events)
 KEPT = kinds_in(of_persistence)
 OF_POLICIES = kinds_in(of_supervision)
+OF_SERVICES = kinds_in(of_operations)
 IN_TESTS = kinds_in(strikes)
-EVERY = KINDS | KEPT | OF_POLICIES | IN_TESTS
+EVERY = KINDS | KEPT | OF_POLICIES | OF_SERVICES | IN_TESTS
 
 
 def test_the_page_lists_every_event_with_its_name_its_fields_and_its_level() -> None:
