@@ -1,0 +1,30 @@
+"""The laws of a page: plain columns without a terminal, whatever the cells hold and whatever the encoding is."""
+
+import io
+import json
+
+from upright.command.page import Page
+
+
+def test_columns_stand_below_each_other_and_numbers_at_the_right() -> None:
+    out = io.StringIO()
+    Page(out=out).table(["id", "name", "state"], [[7, "ada", "running"], [1234, "日本", "x\ny"], [1, "", ""]])
+    assert out.getvalue() == "  id  name  state\n   7  ada   running\n1234  日本  x\\ny\n   1\n"
+
+
+def test_a_document_is_one_line_of_ascii() -> None:
+    out = io.StringIO()
+    Page(as_json=True, out=out).document({"name": "日本\x1b\u202e\ud800", "at": 1.5})
+    line = out.getvalue()
+    assert line.isascii()
+    assert line.count("\n") == 1
+    assert json.loads(line) == {"name": "日本\x1b\u202e\ud800", "at": 1.5}
+
+
+def test_what_an_encoding_does_not_know_is_written_as_an_escape() -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    page = Page(out=out)
+    page.line("日本", "ok")
+    page.flush()
+    assert raw.getvalue() == b"\\u65e5\\u672c ok\n"
