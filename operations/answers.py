@@ -40,11 +40,16 @@ async def breathing(items: Iterable[T] | AsyncIterator[T]) -> AsyncIterator[T]:
             if count % BREATH == 0:
                 await asyncio.sleep(0)
         return
-    async for each in items:
-        yield each
-        count += 1
-        if count % BREATH == 0:
-            await asyncio.sleep(0)
+    try:
+        async for each in items:
+            yield each
+            count += 1
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
+    finally:
+        close = getattr(items, "aclose", None)  # what is left half-way would be open until somebody collects it
+        if close is not None:
+            await close()
 
 
 async def following(work: Callable[[Callable[[int], object]], Awaitable[int]], name: str) -> AsyncIterator[Any]:

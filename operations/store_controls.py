@@ -118,8 +118,10 @@ class StoreControls:
 
     async def _letter(self, given: Given) -> Answers:
         id = read(questions.OfMessage, "letter", given).id
-        async for letter in self.store.desk.letters(Filter(only=id)):
-            yield {"letter": plain(letter.plain())}
+        # To the end: a look that is left half-way is still open when the loop ends.
+        found = [letter async for letter in self.store.desk.letters(Filter(only=id))]
+        if found:
+            yield {"letter": plain(found[0].plain())}
             return
         story = await self.store.story(id)
         known = f"its story ends with {story[-1].name}" if story else "the store knows nothing of it"

@@ -102,7 +102,10 @@ class Sqlite(Store):
         """Who has it open, in any process of this machine."""
         async with looking_into(self.path) as connection:
             rows = await connection.execute_fetchall("SELECT name, pid, opened FROM session ORDER BY id")
-        return [Opened(*row, lives=not is_dead(Path(f"{self.path}-session-{row[0]}"))) for row in rows]
+        return [
+            Opened(name, pid, opened, lives=not is_dead(Path(f"{self.path}-session-{name}")))
+            for name, pid, opened in rows
+        ]
 
     def _swept(self, swept: Swept) -> None:
         if any(swept):

@@ -115,8 +115,11 @@ class TestActing:
         assert await result(alone, "discard", {"address": "clerk"}) == {"discarded": 0}
         assert not alone.store.is_open
 
-    async def test_a_long_redrive_tells_its_progress_and_ends_when_nobody_listens(self, tmp_path: Path) -> None:
-        store = Memory()
+    @pytest.mark.parametrize("kind", ["sqlite", "memory"])
+    async def test_a_long_redrive_tells_its_progress_and_ends_when_nobody_listens(
+        self, tmp_path: Path, kind: str
+    ) -> None:
+        store = Memory() if kind == "memory" else Sqlite(tmp_path / "jobs.db")
         async with system_on(store) as system:
             await system.ref("/bank/clerk", Clerk).tell_many(Clerk.lose, range(100))
             await system.idle()
