@@ -16,6 +16,10 @@ from .target import Target
 from .words import clean, when
 
 
+SHOWN = 100
+"""Runs that `ls` shows, where no limit is given."""
+
+
 @click.group(cls=Commands)
 def machine() -> None:
     """State machines: list their runs, show one."""
@@ -25,7 +29,7 @@ def machine() -> None:
 @click.argument("name", required=False, metavar="[MACHINE]")
 @click.option("--status", type=click.Choice(get_args(Status)), metavar="STATUS", help="Runs of this status.")
 @click.option("--state", "in_state", metavar="STATE", help="Runs in this state of the machine.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@click.option("--limit", type=click.IntRange(1), help=f"So many at most; {SHOWN} unless it says otherwise.")
 @aimed
 def ls(
     target: Target, page: Page, name: str | None, status: str | None, in_state: str | None, limit: int | None
@@ -38,7 +42,7 @@ def ls(
         answer = target.call("machines")
         headings, rows = ["machine", "runs"], [[one["machine"], counted(one["status"])] for one in answer["machines"]]
     else:
-        answer, now = target.call("runs", {"machine": name, **chosen}), time.time()
+        answer, now = target.call("runs", {"machine": name, "limit": SHOWN, **chosen}), time.time()
         headings = ["id", "status", "state", "started", "changed"]
         rows = [
             [one["id"], one["status"], one["state"], when(one["started"], now), when(one["changed"], now)]
@@ -48,6 +52,8 @@ def ls(
         page.document(answer)
     elif rows:
         page.table(headings, rows)
+        if name and len(rows) == (limit or SHOWN):
+            page.aside("there may be more: see --limit")
     else:
         page.line("no runs" if name else "no machines")
 

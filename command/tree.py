@@ -41,7 +41,7 @@ def watching(target: Target, page: Page) -> None:
             page.line()
             page.flush()
             time.sleep(EVERY)
-    with Live(console=page.console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=page.console, auto_refresh=False) as live:
         while True:
             live.update(drawn(target.call("tree")["tree"]), refresh=True)
             time.sleep(EVERY)

@@ -150,7 +150,14 @@ def answering(path: Path, within: float = 2.0) -> Iterator[Finding]:
 
 def examine_store(path: Path, patience: float = PATIENCE) -> Iterator[Finding]:
     """The file of a store: where it is, how large, whole or damaged, and who has it open."""
-    path = path.absolute()
+    try:
+        yield from _examine_store(path.absolute(), patience)
+    except OSError as error:
+        advice = "look at the permissions of its folder, or call as the user of the service"
+        yield Finding("file", "fail", f"{path} cannot be looked at: {told(error)}", advice)
+
+
+def _examine_store(path: Path, patience: float) -> Iterator[Finding]:
     try:
         check_place(path)
     except StoreError as error:
@@ -227,8 +234,14 @@ def sessions(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     rows: list[tuple[str, int]] = connection.execute("SELECT name, pid FROM session ORDER BY id").fetchall()
     living, dead = list[str](), list[str]()
     for name, pid in rows:
-        (dead if is_dead(f"{path}-session-{name}") else living).append(f"{name} (process {pid})")
-    if living or not dead:
+        try:
+            kind = dead if is_dead(f"{path}-session-{name}") else living
+        except OSError as error:
+            advice = "call as the user of the service"
+            yield Finding("sessions", "warn", f"{name} cannot be looked at: {told(error)}", advice)
+        else:
+            kind.append(f"{name} (process {pid})")
+    if living or not rows:
         yield Finding("sessions", "ok", f"open in {', '.join(living)}" if living else "nobody has it open")
     if dead:
         advice = (

@@ -178,3 +178,14 @@ def test_what_a_service_says_of_itself_is_told() -> None:
     assert [(one.verdict, one.found) for one in of_health(ill)] == [("fail", "failed; loop: it hangs")]
     assert [one.verdict for one in of_health({"ok": True, "status": "degraded", "checks": []})] == ["warn"]
     assert [one.verdict for one in of_health({"ok": True, "status": "ok", "checks": []})] == ["ok"]
+
+
+def test_what_may_not_be_looked_at_is_a_finding_too(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    change(store, "INSERT INTO session(name, pid, opened) VALUES ('1-0', 1, 1.0)")
+    monkeypatch.setattr("upright.operations.doctor.is_dead", refused)
+    assert named(store)["sessions"].found == "1-0 cannot be looked at: permission denied"
+    monkeypatch.setattr("upright.operations.doctor.check_place", refused)
+    assert named(store)["file"].verdict == "fail"
