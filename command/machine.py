@@ -15,7 +15,6 @@ from .ps import counted
 from .target import Target
 from .words import clean, when
 
-
 SHOWN = 100
 """Runs that `ls` shows, where no limit is given."""
 
