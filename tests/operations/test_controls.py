@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.operations.bank import Entry, Ledger, Quiet, filled, result, system_on
-from upright.actors import Actor, ActorSystem, AskTimedOut, Refuse
+from upright.actors import Actor, ActorSystem, AskTimedOut, Blueprint, Refuse
 from upright.operations.controls import Controls
 from upright.operations.errors import NotFound, Wrong
 from upright.operations.live_tree import live_tree
@@ -231,5 +231,8 @@ class TestSending:
     async def test_a_refusal_and_a_time_out_are_raised_as_they_are(self) -> None:
         with pytest.raises(Refuse, match="not today"):
             await asked("no", {})
-        with pytest.raises(AskTimedOut):
-            await asked("hang", {}, within=0.01)
+        async with ActorSystem(log=None) as system:
+            await system.spawn_from(Blueprint("ledger", Ledger, shutdown="brutal"))
+            with pytest.raises(AskTimedOut):
+                given = {"to": "/ledger", "handler": "hang", "ask": True, "within": 0.01}
+                await result(Controls(system), "send", given)
