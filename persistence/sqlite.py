@@ -19,7 +19,8 @@ from .session_file import is_dead
 from .sqlite_desk import SqliteDesk
 from .sqlite_engine import SqliteEngine, Synchronous
 from .sqlite_look import looking_into
-from .sqlite_upkeep import Swept, Upkeep
+from .sqlite_sweep import Swept
+from .sqlite_upkeep import Upkeep
 from .store import Store
 
 SHORTEST = 0.1

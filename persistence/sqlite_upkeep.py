@@ -7,47 +7,28 @@ little at a time, so that whoever stores messages hardly ever meets it.
 import asyncio
 import contextlib
 import functools
-import math
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from .errors import StoreError, StoreUnavailable
 from .retention import Retention
 from .sqlite_errors import told
 from .sqlite_schema import KIND, check_made, connect, too_old
+from .sqlite_sweep import Sweep, Swept
 
 EVERY = 30.0
-"""Seconds between two sweeps."""
-CHUNK = 500
-"""Messages that are deleted in one transaction: it keeps writers out for a few milliseconds."""
-REST = 3.0
-"""A sweep rests so many times as long as its last transaction took, for the sake of those who write."""
+"""Seconds between two sweeps, at most; the first one comes soon."""
+SOON = 1.0
+"""Seconds between two sweeps, at least."""
+MANY = 50_000
+"""Messages to be deleted by one sweep; the next one comes sooner if there are more."""
 PATIENCE_MS = 5_000
 """Milliseconds for which a thread waits for the lock of the file."""
-
-FINISHED = "SELECT id FROM message WHERE id > ? AND state IN (2, 4) AND (finished < ? OR id <= ?) ORDER BY id LIMIT ?"
-SET_ASIDE = "SELECT id FROM message WHERE id > ? AND state = 3 AND (finished < ? OR id <= ?) ORDER BY id LIMIT ?"
-LATEST = "SELECT coalesce(max(id), 0) FROM message"
-NTH = "SELECT id FROM message WHERE state = 3 ORDER BY id DESC LIMIT 1 OFFSET ?"
-DELETE = (
-    "DELETE FROM message WHERE id = ? AND state IN (2, 3, 4) AND finished <= ?",
-    "DELETE FROM failure WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = failure.message)",
-    "DELETE FROM event WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = event.message)",
-    # By a subquery: the same parameter at two places, `?1`, makes Python 3.12.1 warn.
-    "DELETE FROM record WHERE kind IN (SELECT 'steps/' || one.id FROM (SELECT ? AS id) AS one"
-    " WHERE NOT EXISTS (SELECT 1 FROM message WHERE message.id = one.id))",
-)
-
-
-class Swept(NamedTuple):
-    """What a sweep deleted: messages that were `finished`, and letters that were `quarantined`."""
-
-    finished: int
-    quarantined: int
 
 
 class Upkeep:
@@ -56,59 +37,49 @@ class Upkeep:
     def __init__(self, path: Path, retention: Retention, now: Callable[[], float]) -> None:
         self._path, self._retention, self._now = path, retention, now
         self._task: asyncio.Task[None] | None = None
+        self._stopping = threading.Event()
+        self._thread: asyncio.Future[Swept] | None = None
 
     def start(self, swept: Callable[[Swept], None], failed: Callable[[StoreError], None]) -> None:
         """Sweep now and then, until `stop`. Not on a loop of virtual time, where an hour would be 120 sweeps."""
         loop = asyncio.get_running_loop()
         if not self._retention.is_for_ever and not hasattr(loop, "hold"):
+            self._stopping = threading.Event()
             self._task = loop.create_task(self._run(swept, failed), name="upright upkeep")
 
     async def stop(self) -> None:
-        """Sweep no more; what is deleted at this moment is, or is not."""
+        """Sweep no more, and wait for what is deleted at this moment."""
         task, self._task = self._task, None
+        self._stopping.set()
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+        if self._thread is not None:
+            await asyncio.gather(self._thread, return_exceptions=True)
 
     async def _run(self, swept: Callable[[Swept], None], failed: Callable[[StoreError], None]) -> None:
+        pause, stopping = min(SOON, EVERY), self._stopping
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
+            self._thread = asyncio.ensure_future(self._in_thread(functools.partial(self._sweep, stopping)))
             try:
-                swept(await self.sweep())
+                done = await asyncio.shield(self._thread)
             except StoreError as error:  # the next sweep may find it otherwise
                 failed(error)
+                pause = EVERY
+            else:
+                swept(done)
+                pause = next_pause(pause, sum(done), time.monotonic() - began)
 
     async def sweep(self) -> Swept:
         """Delete what need not be kept any longer, a little at a time. Raises `StoreError`s."""
-        keep, now, counts = self._retention, self._now(), list[int]()
-        for select, last, seconds in (
-            (FINISHED, self._last_finished, keep.finished_for),
-            (SET_ASIDE, self._last_quarantined, keep.quarantined_for),
-        ):
-            count, after, oldest = 0, 0, await self._in_thread(last)
-            until = now - seconds if seconds < math.inf else -math.inf
-            while oldest or until > 0:
-                began = time.monotonic()
-                chunk = functools.partial(_delete, select, (after, until, oldest, CHUNK), now)
-                ids: list[int] = await self._in_thread(chunk)
-                if not ids:
-                    break
-                count, after = count + len(ids), ids[-1]
-                if self._task is not None:
-                    await asyncio.sleep(REST * (time.monotonic() - began))
-            counts.append(count)
-        return Swept(*counts)
+        found: Swept = await self._in_thread(functools.partial(self._sweep, threading.Event()))
+        return found
 
-    def _last_finished(self, connection: sqlite3.Connection) -> int:
-        """The id up to which finished messages are too many."""
-        most = self._retention.finished_count
-        return 0 if most is None else max(0, int(connection.execute(LATEST).fetchone()[0]) - most)
-
-    def _last_quarantined(self, connection: sqlite3.Connection) -> int:
-        """The id up to which letters are too many."""
-        most = self._retention.quarantined_count
-        found = None if most is None else connection.execute(NTH, (most,)).fetchone()
-        return 0 if found is None else int(found[0])
+    def _sweep(self, stopping: threading.Event, connection: sqlite3.Connection) -> Swept:
+        version = check_made(connection.execute(KIND).fetchone(), self._path)
+        return Sweep(connection, version, self._now(), stopping.wait).run(self._retention)
 
     async def vacuum(self) -> None:
         """Give the room of what was deleted back to the disk. Nobody can write meanwhile; it takes about a second for
@@ -163,27 +134,15 @@ class Upkeep:
             return check_made(connection.execute(KIND).fetchone(), self._path)
 
 
-def _delete(select: str, given: tuple[float, ...], now: float, connection: sqlite3.Connection) -> list[int]:
-    """Delete what that finds; its ids."""
-    return _delete_all(connection, [id for (id,) in connection.execute(select, given)], now)
+def next_pause(pause: float, rows: int, took: float) -> float:
+    """Seconds until the next sweep, after one that took so long, came so long after another, and deleted so many rows:
+    under a heavy load it comes so soon that what is old stays few, and a store where little happens is left alone.
 
-
-def _delete_all(connection: sqlite3.Connection, ids: list[int], now: float) -> list[int]:
-    """Delete these messages, unless one was redriven meanwhile; their ids."""
-    if ids:
-        messages, *others = DELETE
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            connection.executemany(messages, [(id, now) for id in ids])
-            for statement in others:
-                connection.executemany(statement, [(id,) for id in ids])
-            # The highest id was given, though its message may be gone: it is never given again.
-            connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'last'", (ids[-1],))
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-    return ids
+    >>> next_pause(4.0, 0, 0.1), next_pause(30.0, 1_500_000, 6.0), next_pause(1.0, 50_000, 0.25)
+    (8.0, 6.0, 1.25)
+    """
+    wanted = (pause + took) * MANY / rows if rows > MANY / 2 else pause * 2
+    return min(max(wanted, SOON, took), EVERY)
 
 
 def _sync(path: Path) -> None:

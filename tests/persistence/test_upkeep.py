@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.actors.lives import Systems
+from tests.actors.lives import Systems, quiet
 from tests.persistence.contract import SetClock
 from tests.persistence.jobs import Book, Worker, failing, rest, running, worker, worker_ref
 from upright.actors import ActorSystem
@@ -23,16 +23,21 @@ from upright.persistence import (
     StoreFailing,
     StoreSwept,
     StoreUnavailable,
+    quarantine,
 )
 from upright.persistence.records import Batch, Outgoing, Step, Want
 from upright.persistence.sqlite_engine import SqliteEngine
-from upright.persistence.sqlite_schema import connect
-from upright.persistence.sqlite_upkeep import Swept, Upkeep, _delete_all
+from upright.persistence.sqlite_schema import VERSION, connect
+from upright.persistence.sqlite_sweep import Sweep, Swept
+from upright.persistence.sqlite_upkeep import Upkeep
 from upright.persistence.wal import LONG
+from upright.supervision import supervisor
 
 pytestmark = pytest.mark.anyio
 NOTHING = Retention(finished_for=0.0, quarantined_for=0.0)
 ONCE = Retry(max_attempts=1)
+RULED = Retry(classify=lambda _: quarantine("broken"))
+"""What is ruled by its error parks nothing, however many they are."""
 
 
 def rows(path: Path, table: str = "message") -> int:
@@ -126,11 +131,71 @@ async def test_a_letter_that_is_redriven_between_the_look_and_the_deed_stays(sys
         ids = await one_of_each(s, book, store)
     with contextlib.closing(connect(path)) as connection:
         select = connection.execute
-        seen = select("SELECT id FROM message WHERE state = 3").fetchall()
-        select("UPDATE message SET state = 0, finished = NULL WHERE id = ?", (ids["quarantined"],))
-        assert _delete_all(connection, [id for (id,) in seen], 9e9) == [ids["quarantined"]]
+
+        class Late(Sweep):
+            def _delete(self) -> int:
+                select("UPDATE message SET state = 0, finished = NULL WHERE id = ?", (ids["quarantined"],))
+                return super()._delete()
+
+        assert Late(connection, VERSION, 9e9, lambda _: False).run(NOTHING) == Swept(2, 0)
         assert select("SELECT count(*) FROM message WHERE id = ?", (ids["quarantined"],)).fetchone() == (1,)
         assert select("SELECT count(*) FROM failure").fetchone() == (1,)
+
+
+async def test_a_sweep_deletes_nothing_once_a_newer_program_has_changed_the_tables(
+    system: Systems, tmp_path: Path
+) -> None:
+    path, book = tmp_path / "jobs.db", Book()
+    store = Sqlite(path, retention=NOTHING)
+    async with running(system, worker(book, retry=ONCE, order="free"), store=store) as s:
+        await one_of_each(s, book, store)
+    with contextlib.closing(connect(path)) as connection:
+        sweep = Sweep(connection, VERSION, 9e9, lambda _: False)
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        assert sweep.run(NOTHING) == Swept(0, 0)
+    assert rows(path) == 4
+
+
+async def test_a_sweep_that_is_stopped_leaves_the_rest_to_the_next_one(system: Systems, tmp_path: Path) -> None:
+    path, book, store = tmp_path / "jobs.db", Book(), Sqlite(tmp_path / "jobs.db", retention=NOTHING)
+    async with running(system, worker(book), store=store) as s:
+        await worker_ref(s).tell_many(Worker.note, ["x"] * 800)
+        await s.idle()
+    with contextlib.closing(connect(path)) as connection:
+        swept = Sweep(connection, VERSION, 9e9, lambda _: True).run(NOTHING)
+    assert 0 < swept.finished < 800
+    assert rows(path) == 800 - swept.finished
+    assert await store.sweep() == Swept(800 - swept.finished, 0)
+
+
+async def test_the_sweeps_keep_up_with_writers_at_full_speed(
+    monkeypatch: pytest.MonkeyPatch, system: Systems, tmp_path: Path
+) -> None:
+    """They deleted a fifteenth of what was stored meanwhile, so that the file grew and grew."""
+    monkeypatch.setattr("upright.persistence.sqlite_upkeep.SOON", 0.01)
+    path, book, told = tmp_path / "jobs.db", Book(), list[int]()
+    store = Sqlite(path, retention=Retention(finished_count=2_000, quarantined_count=100), synchronous="normal")
+    book.deeds["break"] = failing(1_000_000, rest)
+
+    async def produce(ref: Any) -> None:
+        """As long as most of it is still there, but not for ever."""
+        while sum(told) < 24_000 or (rows(path) > sum(told) / 4 and sum(told) < 400_000):
+            told.append(2_000)
+            await ref.tell_many(Worker.do, (["rest"] * 99 + ["break"]) * 20)
+
+    tree = supervisor("top", worker(book, retry=RULED, order="free", window=500, max_depth=4_000))
+    async with quiet(system, tree=tree, store=store) as s:
+        await asyncio.gather(*(produce(worker_ref(s)) for _ in range(3)))
+        assert rows(path) <= sum(told) / 4
+        await s.idle()
+        await store.sweep()
+    assert rows(path) <= 2_000 + 100
+    with contextlib.closing(connect(path)) as connection:
+        (letters,) = connection.execute("SELECT count(*) FROM message WHERE state = 3").fetchone()
+        assert letters == 100
+        for table in ("failure", "event"):
+            orphans = f"SELECT count(*) FROM {table} WHERE message NOT IN (SELECT id FROM message)"  # two words
+            assert connection.execute(orphans).fetchone() == (0,)
 
 
 async def test_file_and_log_stay_bounded_under_steady_work(tmp_path: Path) -> None:
