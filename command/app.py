@@ -16,6 +16,7 @@ from upright.operations.errors import Unreachable, Wrong
 from upright.persistence.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 
 from .commands import Commands
+from .demo.command import demo
 from .dlq import dlq
 from .doctor import doctor
 from .health import health
@@ -30,7 +31,7 @@ from .words import clean
 
 DONE, NOT_SO, WRONG, NOBODY, INTERRUPTED = 0, 1, 2, 3, 130
 COMPLETING = "_UPRIGHT_COMPLETE"
-COMMANDS = (run, tree, ps, send, dlq, story, machine, health, doctor)
+COMMANDS = (run, demo, tree, ps, send, dlq, story, machine, health, doctor)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -62,12 +62,12 @@ def demo(
         click.echo(f"upright demo: {EXTRA.format(error.name)}", err=True)
         sys.exit(USAGE)
     folder = chosen(keep)
-    status = WRONG
+    status, is_right = WRONG, False
     try:
-        status = played(setting, folder, as_json)
+        status, is_right = played(setting, folder, as_json)
     finally:
-        if keep is None and status != WRONG:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif status == WRONG:
+        if not is_right:
             click.echo(f"upright demo: all files of this run are in {folder}", err=True)
+        elif keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
     sys.exit(status)

@@ -1,11 +1,15 @@
 """`Feeder`: reads lines of orders from a file, from standard input or from the sample, and has each one accepted."""
 
 import asyncio
+import contextlib
+import math
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
+
+from upright.persistence.errors import StoreError
 
 from .desk import Desk
 from .lines import CHUNK, LONGEST, Line, lines_of
@@ -14,6 +18,11 @@ from .scene import Scene
 
 PACED = 1_000
 """So many orders come at the given rate, so that there is something to see; what is behind them as fast as it can."""
+LOOK = 0.05
+BEHIND = 0.1
+"""Seconds by which it may be late and make up for it."""
+OPEN = 1_000
+"""Orders that may be under way; beyond that no more lines are read, so that a large file is worked off as it comes."""
 TOGETHER = 64
 """Orders that are accepted beside each other then: they share the syncs of the disk."""
 
@@ -24,16 +33,27 @@ class Feeder:
     def __init__(self, desk: Desk, scene: Scene, rate: float) -> None:
         self._desk, self._scene, self._rate = desk, scene, rate
         self._together: list[tuple[int, Order]] = []
-        self._next = 0.0
+        self._next = -math.inf
+        self._at_it = asyncio.Lock()
+        self._leaving = asyncio.Event()
 
     async def feed(self, source: AsyncIterator[list[Line]]) -> None:
         """Take all lines, one after the other. Raises `OSError` of the source, and what the desk raises."""
         async for lines in source:
-            for line in lines:
-                await self._take(line)
-            await self._flush()  # what comes from somebody who types is not to wait for more
+            async with self._at_it:
+                for line in lines:
+                    if self._leaving.is_set():
+                        break
+                    await self._take(line)
+                await self._flush()  # what comes from somebody who types is not to wait for more
         self._scene.input_ended = True
         self._scene.tell("the input has ended")
+
+    async def leave(self) -> None:
+        """Take no more lines; return when those in hand are accepted. It can be cancelled then without harm."""
+        self._leaving.set()
+        async with self._at_it:
+            return
 
     async def _take(self, line: Line) -> None:
         scene = self._scene
@@ -50,6 +70,7 @@ class Feeder:
             if scene.read % TOGETHER == 0:
                 await asyncio.sleep(0)
             return
+        await self._has_room()
         if self._rate and scene.accepted < PACED:
             await self._pace()
             await self._accept(line.number, order)
@@ -58,11 +79,18 @@ class Feeder:
             if len(self._together) >= TOGETHER:
                 await self._flush()
 
+    async def _has_room(self) -> None:
+        scene = self._scene
+        while scene.accepted - scene.ended >= OPEN and not self._leaving.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), LOOK)
+
     async def _pace(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._next = max(self._next + 1 / self._rate, now - 1.0)
+        self._next = max(self._next + 1 / self._rate, now - BEHIND)
         if self._next > now:
-            await asyncio.sleep(self._next - now)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), self._next - now)
 
     async def _flush(self) -> None:
         together, self._together = self._together, []
@@ -72,7 +100,12 @@ class Feeder:
                     group.create_task(self._accept(number, order))
 
     async def _accept(self, number: int, order: Order) -> None:
-        if await self._desk.accept(order):
+        try:
+            accepted = await self._desk.accept(order)
+        except (StoreError, OSError):
+            self._scene.refused.add(number, "it could not be stored")
+            raise
+        if accepted:
             self._scene.accepted += 1
         else:
             self._scene.duplicates.add(number, f"order {order.id} was accepted before")

@@ -16,13 +16,15 @@ from .order import Order
 
 AT_ONCE = 24
 """Steps that run beside each other. After a kill all of them are suspects, and run one after another: not too many."""
+MOST = 500
+"""Orders that may wait to be taken in; then whoever brings more waits, and a large file is read no faster than that."""
 PATH = "/shop/intake"
 
 
 class Intake(Actor):
     """Takes orders in. An order's run begins with the end of its message, or never."""
 
-    mailbox = Durable("intake", order="free", retry=Retry(max_attempts=5, base=0.2))
+    mailbox = Durable("intake", order="free", retry=Retry(max_attempts=5, base=0.2), max_depth=MOST)
 
     @concurrent(AT_ONCE)
     async def accept(self, order: Order) -> None:

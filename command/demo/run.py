@@ -31,6 +31,8 @@ from .worker import STORE
 
 COMES_UP = 30.0
 """Seconds that the services may take to listen."""
+LEAVES = 5.0
+"""Seconds in which the orders in hand are accepted when it is to end."""
 BACKOFF = Backoff(0.2, 1.0, quiet=2.0)
 
 
@@ -75,10 +77,11 @@ class Run:
             await self._come_up()
             worker = self.system.ref("/demo/worker", Process)
             watch = Watch(self.folder / STORE, self.scene, self.setting.patience)
-            beside = [Feeder(desk, self.scene, self.setting.rate).feed(self._source())]
+            feeder = Feeder(desk, self.scene, self.setting.rate)
+            beside = [feeder.feed(self._source())]
             if self.setting.chaos:
                 beside.append(Chaos(worker, self.scene, random.Random(self.setting.seed)).strike())
-            came_to_end = await first_of(watch.until_done(), over.wait(), *beside)
+            came_to_end = await first_of(watch.until_done(), self._asked_to_end(over, feeder), *beside)
             self.scene.tell("all is done: the worker is asked to end" if came_to_end else "it is to end: draining")
             await reception.stop()
             return came_to_end
@@ -100,6 +103,12 @@ class Run:
                     f"expected the services to listen within {COMES_UP:g} seconds: look at {self.folder}/*.err"
                 )
             await asyncio.sleep(0.05)
+
+    async def _asked_to_end(self, over: asyncio.Event, feeder: Feeder) -> None:
+        """Wait until somebody says so, and until what is in hand of the input is accepted."""
+        await over.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(feeder.leave(), LEAVES)
 
     def _source(self) -> Any:
         if self.setting.orders is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .order import UNPLUG
 
-LINES = 1_000
+LINES, LEAST = 1_000, 20
 SEED = 7
 GOOD, BROKEN, TWICE, POISON, KILLERS = 941, 30, 10, 6, 1
 DECLINED, SOLD_OUT, FAR_AWAY = 5, 4, 3
@@ -29,6 +29,8 @@ Fields = dict[str, Any]
 
 def sample(seed: int = SEED, lines: int = LINES) -> list[bytes]:
     """So many lines, without their ends. Fewer than a thousand have fewer of each kind, but one at least."""
+    if lines < LEAST:
+        raise ValueError(f"expected lines to be {LEAST} or more, got {lines}")
     rng = random.Random(seed)
 
     def part(count: int) -> int:
@@ -37,8 +39,6 @@ def sample(seed: int = SEED, lines: int = LINES) -> list[bytes]:
     broken, twice, poison = part(BROKEN), part(TWICE), part(POISON)
     declined, sold_out, far_away = part(DECLINED), part(SOLD_OUT), part(FAR_AWAY)
     good = lines - broken - twice - poison - declined - sold_out - far_away - KILLERS
-    if good < twice:
-        raise ValueError(f"expected lines to be 20 or more, got {lines}")
     usual = (plain, good), (declining, declined), (selling_out, sold_out), (going_far, far_away)
     makers = [maker for maker, count in usual for _ in range(count)]
     rng.shuffle(makers)

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -110,11 +110,19 @@ def flat(error: BaseException) -> list[BaseException]:
     return [one for part in within for one in flat(part)] if within is not None else [error]
 
 
-def played(setting: Setting, folder: Path, as_json: bool) -> int:
-    """Run it, look at what came of it, tell, and say how it was: the exit status."""
+class Ending(NamedTuple):
+    """`status`: to exit with. `is_right`: whether nobody needs the files to see what went wrong."""
+
+    status: int
+    is_right: bool
+
+
+def played(setting: Setting, folder: Path, as_json: bool) -> Ending:
+    """Run it, look at what came of it, tell, and say how it was."""
     show = Show(setting, folder, as_json)
     came_to_end = asyncio.run(show.play())
     found = show.audit(came_to_end)
+    is_right = found.is_right and not show.error
     try:
         if not show.nobody_reads:
             show.tell(found, came_to_end)
@@ -122,10 +130,9 @@ def played(setting: Setting, folder: Path, as_json: bool) -> int:
         show.nobody_reads = True
     if show.nobody_reads:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        return WRONG
+        return Ending(WRONG, is_right)
     if show.error:
         click.echo(f"upright demo: {show.error}", err=True)
-        return WRONG
-    if not found.is_right:
-        return WRONG
-    return RIGHT if came_to_end else INTERRUPTED
+    if not is_right:
+        return Ending(WRONG, False)
+    return Ending(RIGHT if came_to_end else INTERRUPTED, True)

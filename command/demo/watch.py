@@ -37,7 +37,8 @@ class Watch:
             await asyncio.to_thread(self.look)
             if scene.input_ended and not scene.unfinished and scene.ended >= scene.accepted == before:
                 return
-            now = (scene.ended, scene.accepted, scene.read, scene.unfinished, scene.input_ended)
+            calls = sum(service.calls for service in scene.services.values())
+            now = (scene.ended, scene.accepted, scene.read, scene.unfinished, calls)
             if now != last or not scene.input_ended:
                 moved, last = time.monotonic(), now
             elif time.monotonic() - moved > self._patience:

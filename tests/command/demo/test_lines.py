@@ -1,5 +1,7 @@
 """Lines come out as they went in, however the chunks were cut, and none of them takes more memory than it may."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ def lines(chunks: list[bytes], longest: int = LONGEST) -> list[Line]:
 @given(TEXT, st.lists(st.integers(0, 60), max_size=8))
 def test_how_the_chunks_are_cut_makes_no_difference(text: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    chunks = [text[since:until] for since, until in zip(places, places[1:], strict=False)]
+    chunks = [text[since:until] for since, until in itertools.pairwise(places)]
     assert lines(chunks) == lines([text])
 
 

@@ -4,10 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upright.command.demo.trouble import FULL, KINDS, NONE, SERVICES, SHORT, Phase, schedule_of, trouble_at
+from upright.command.demo.trouble import FULL, KINDS, NONE, SERVICES, SHORT, Kind, Phase, schedule_of, trouble_at
+
+
+def phase(since: float, length: float, kind: Kind) -> Phase:
+    return Phase(since, since + length, kind)
+
 
 PHASES = st.builds(
-    lambda since, length, kind: Phase(since, since + length, kind),
+    phase,
     st.floats(0, 100),
     st.floats(0.5, 10),
     st.sampled_from(KINDS),
