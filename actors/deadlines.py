@@ -10,45 +10,53 @@ import asyncio
 import math
 from contextvars import Context
 
+from .clock import clock_of
 from .envelope import DONE, IN_HAND, Envelope, Question
 from .errors import AskTimedOut
 
 WIDTH = 1 / 16
+Bucket = dict[Question, str]
 
 
 class Deadlines:
     """Ends asks whose time is up with `AskTimedOut`."""
 
-    __slots__ = ("_buckets", "_exact", "_loop", "_plain", "_timers")
+    __slots__ = ("_buckets", "_exact", "_last", "_loop", "_number", "_plain", "_timers", "now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, plain: Context | None = None) -> None:
         self._loop, self._plain = loop, plain if plain is not None else Context()
-        self._buckets: dict[int, dict[Question, str]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self.now = clock_of(loop)
+        """The time of the loop."""
+        self._buckets: dict[float, Bucket] = {}
+        self._number, self._last = -1.0, Bucket()  # the one that was used last: most asks follow each other closely
+        self._timers: dict[float, asyncio.TimerHandle] = {}
         self._exact: dict[Question, asyncio.TimerHandle] = {}
 
-    def add(self, envelope: Question, path: str) -> None:
-        """Watch an ask of the actor at `path`."""
-        if envelope.deadline == math.inf:
-            return
-        number = int(envelope.deadline / WIDTH)
-        bucket = self._buckets.get(number)
-        if bucket is None:
-            opens = number * WIDTH
-            if opens <= self._loop.time():
-                self._set_exact(envelope, path)
-                return
-            bucket = self._buckets[number] = {}
-            self._timers[number] = self._loop.call_at(opens, self._open, number, context=self._plain)
+    def add(self, envelope: Question, path: str) -> Bucket:
+        """Watch an ask of the actor at `path`. When it has ended, take it out of the bucket that is returned, and if it
+        is not in there any more, `discard` it.
+        """
+        number = envelope.deadline // WIDTH
+        if number == self._number:
+            bucket = self._last
+        elif number != number or number == math.inf:  # it may wait for ever
+            return {}
+        else:
+            found = self._buckets.get(number)
+            if found is None:
+                opens = number * WIDTH
+                if opens <= self.now():
+                    self._set_exact(envelope, path)
+                    return {}
+                found = self._buckets[number] = {}
+                self._timers[number] = self._loop.call_at(opens, self._open, number, context=self._plain)
+            self._number, self._last = number, found
+            bucket = found
         bucket[envelope] = path
+        return bucket
 
     def discard(self, envelope: Question) -> None:
-        """The ask has ended; forget it."""
-        if envelope.deadline == math.inf:
-            return
-        bucket = self._buckets.get(int(envelope.deadline / WIDTH))
-        if bucket is not None:
-            bucket.pop(envelope, None)
+        """An ask has ended that is in no bucket any more."""
         if (timer := self._exact.pop(envelope, None)) is not None:
             timer.cancel()
 
@@ -57,15 +65,21 @@ class Deadlines:
         for timer in (*self._timers.values(), *self._exact.values()):
             timer.cancel()
         self._buckets.clear()
+        self._number = -1.0
         self._timers.clear()
         self._exact.clear()
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values())) + len(self._exact)
 
-    def _open(self, number: int) -> None:
+    def _open(self, number: float) -> None:
         self._timers.pop(number, None)
-        for envelope, path in self._buckets.pop(number, {}).items():
+        if number == self._number:
+            self._number = -1.0
+        bucket = self._buckets.pop(number, {})
+        waiting = list(bucket.items())
+        bucket.clear()  # whoever has it sees that they are elsewhere
+        for envelope, path in waiting:
             self._set_exact(envelope, path)
 
     def _set_exact(self, envelope: Question, path: str) -> None:

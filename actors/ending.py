@@ -128,7 +128,7 @@ class Ending(Incarnation):
 
     def expired(self, envelope: Envelope, reply: asyncio.Future[Any]) -> bool:
         """Whether nobody waits for this ask any more."""
-        late = self.runtime.loop.time() - deadline_of(envelope)
+        late = self.runtime.deadlines.now() - deadline_of(envelope)
         if late < 0 and not reply.done():
             return False
         envelope.phase = DONE

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from .block import Block, Nest, Visit
+from .clock import clock_of
 from .events import Event
 from .gate import Gate
 from .passage import Passage
@@ -206,11 +207,6 @@ class Guards:
 def in_order(policies: tuple[Policy, ...]) -> list[Policy]:
     """The outermost first."""
     return sorted(policies, key=lambda policy: getattr(policy, "rank", 0))  # what is no policy is told so by `of`
-
-
-def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """The clock of a loop, in the form that costs least."""
-    return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

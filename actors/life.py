@@ -128,6 +128,7 @@ class Life(Ending):
         mailbox, instance, runtime = self.cell.mailbox, self.instance, self.runtime
         queue, observed, at_once = mailbox.unfold(), runtime.bus.every_message, mailbox.at_once
         seat = self.seat if self.seat is not None else self.take_seat()
+        now = runtime.deadlines.now
         variables, shared, seated = self.variables, -1, -1  # never the counts, where these tell nothing
         if COUNTS_TELL:
             shared, seated = getrefcount(variables), getrefcount(seat)
@@ -143,7 +144,7 @@ class Life(Ending):
                     continue  # what came in may have to wait for what overlaps
                 break
             if done == look:
-                if done >= BUDGET or runtime.loop.time() > self.lane.until:
+                if done >= BUDGET or now() > self.lane.until:
                     break
                 look = min(look * 2, BUDGET)
             done += 1
@@ -151,7 +152,11 @@ class Life(Ending):
             if at_once and mailbox.waiting:
                 mailbox.release()
             handler, reply, args = envelope.handler, envelope.reply, envelope.args
-            if envelope.phase != QUEUED or (reply is not None and self.expired(envelope, reply)):
+            if envelope.phase != QUEUED or (
+                reply is not None
+                and (reply.done() or now() >= envelope.deadline)  # type: ignore[attr-defined]  # it is a Question
+                and self.expired(envelope, reply)
+            ):
                 continue
             envelope.phase = IN_HAND
             if handler.limit:
@@ -177,8 +182,11 @@ class Life(Ending):
                     end = None  # the error's traceback holds this frame: each crash would leave a circle behind
                     return False
             else:
-                if reply is not None and envelope.phase == IN_HAND and not reply.done():
-                    reply.set_result(result)
+                if reply is not None and envelope.phase == IN_HAND:
+                    try:
+                        reply.set_result(result)
+                    except asyncio.InvalidStateError:
+                        pass  # whoever asked has stopped waiting
                 if observed:
                     self.tell_processed(envelope, began, "ok")
             if seat.link is not None:

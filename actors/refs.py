@@ -113,9 +113,7 @@ class Ref(Configurable, Generic[A_co]):
 
         Raises as `tell` does; a durable actor then has none of them, one in memory those that were before.
         """
-        recipient = self._found
-        if recipient is None or recipient.gone:
-            recipient = self._find()
+        recipient = self.recipient
         keeper = recipient.mailbox.keeper if recipient is not None else None
         if recipient is None or keeper is None:
             for item in items:
@@ -176,14 +174,17 @@ class Ref(Configurable, Generic[A_co]):
         sender = None if seat is None else seat.sender()
         table = handlers_of(self._actor) if recipient is None else recipient.handlers
         directory = self._directory
-        now, reply = directory.loop.time(), directory.loop.create_future()
+        deadlines = directory.deadlines
+        reply: asyncio.Future[Any] = asyncio.Future(loop=directory.loop)  # `create_future`, without the call
+        now = deadlines.now()
         deadline = now + (ASK_WITHIN if self._within is None else self._within)
         caller = None if seat is None else seat.asking()
         if caller is not None:
             deadline = min(deadline, deadline_of(caller.turn))
             if recipient is not None:
                 refuse_cycle(caller, recipient)
-        envelope = Question(table[handler], args, kwargs or None, sender, reply, QUEUED, deadline, caller)
+        found = table.known.get(handler) or table[handler]
+        envelope = Question(found, args, kwargs or None, sender, reply, QUEUED, deadline, caller)
         if recipient is None:
             directory.undeliverable(self.path, envelope, "no_actor")
             raise ActorGone(f"nobody lives at {self.path}", self.path, handled=False)
@@ -191,28 +192,35 @@ class Ref(Configurable, Generic[A_co]):
             raise timed_out(envelope, self.path)
         if self._fail_fast:
             self._refuse_restarting(recipient, envelope)
-        directory.deadlines.add(envelope, self.path)
+        bucket = deadlines.add(envelope, self.path)
         if caller is not None:
             caller.waits_for = (recipient, reply)
         try:
-            if not recipient.mailbox.put_nowait(envelope):
+            mailbox = recipient.mailbox
+            if len(mailbox.queue) < mailbox.admits:  # what `put_nowait` does, without the call
+                mailbox.queue.append(envelope)
+                if mailbox.asleep:
+                    recipient.wake()
+            elif not mailbox.put_nowait(envelope):
                 await self._ask_when_full(recipient, envelope)
             result: R = await reply
-            return result
-        finally:
-            directory.deadlines.discard(envelope)
-            if caller is not None:
-                caller.waits_for = None
+        except BaseException:
             if not reply.done():
                 reply.cancel()  # withdrawn: cancelled while it waited for room, or refused
+            raise
+        finally:
+            if bucket.pop(envelope, None) is None:
+                deadlines.discard(envelope)
+            if caller is not None:
+                caller.waits_for = None
+        return result
 
     async def ended(self) -> Exit:
         """Wait until the actor has ended for good, and return why; at once when it has already, or nobody lives there.
 
         It is for code outside actors; inside one, `ctx.watch` tells the same without holding up the mailbox.
         """
-        recipient = self.recipient or self._found
-        if recipient is None:
+        if (recipient := self.recipient or self._found) is None:
             return NoActor()
         # Not the future itself: a waiter that is cancelled would cancel it for all.
         await asyncio.wait({recipient.ended})
@@ -247,9 +255,7 @@ class Ref(Configurable, Generic[A_co]):
     @property
     def recipient(self) -> Recipient | None:
         """The actor that lives at the path now, or None; for the runtime and for inspection."""
-        if self._found is None or self._found.gone:
-            return self._find()
-        return self._found
+        return self._find() if self._found is None or self._found.gone else self._found
 
     def _find(self) -> Recipient | None:
         directory = self._directory

@@ -9,6 +9,7 @@ import anyio
 
 from .bus import EventBus, Subscriber
 from .cell import Cell
+from .clock import clock_of
 from .context import as_class
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
@@ -17,7 +18,7 @@ from .errors import ActorError, SystemFailed, SystemNotRunning
 from .event_log import EventLog
 from .events import Event
 from .exits import Exit, NoActor, Shutdown
-from .guards import Guards, clock_of
+from .guards import Guards
 from .handlers import HandlerTable
 from .message import Message
 from .options import Blueprint, seconds

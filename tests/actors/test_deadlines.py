@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.actors.deeds import Deeds, raised_by
 from upright.actors import ActorSystem, AskTimedOut
-from upright.actors.deadlines import WIDTH, Deadlines, timed_out
+from upright.actors.deadlines import WIDTH, Bucket, Deadlines, timed_out
 from upright.actors.envelope import DONE, IN_HAND, QUEUED, Question
 from upright.actors.handlers import Handler
 from upright.actors.testing import VirtualTimeLoop, advance, settle
@@ -29,6 +29,12 @@ def anyio_backend(virtual_time: Any) -> Any:
 def an_ask(deadline: float, phase: int = QUEUED) -> Question:
     reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     return Question(Handler("sleep", Deeds.sleep), (), None, None, reply, phase, deadline)
+
+
+def forget(deadlines: Deadlines, envelope: Question, bucket: Bucket) -> None:
+    """As a ref does when its ask has ended."""
+    if bucket.pop(envelope, None) is None:
+        deadlines.discard(envelope)
 
 
 def timers() -> list[asyncio.TimerHandle]:
@@ -61,6 +67,7 @@ def test_each_ask_ends_at_its_very_deadline_unless_it_was_answered_before(story:
         loop = asyncio.get_running_loop()
         deadlines = Deadlines(loop)
         asks: list[Question] = []
+        buckets: list[Bucket] = []
         ended: dict[int, float] = {}
         expected: dict[int, float] = {}
         answered: set[int] = set()
@@ -75,11 +82,11 @@ def test_each_ask_ends_at_its_very_deadline_unless_it_was_answered_before(story:
                 envelope.reply.add_done_callback(functools.partial(note, len(asks)))
                 expected[len(asks)] = envelope.deadline
                 asks.append(envelope)
-                deadlines.add(envelope, "/a")
+                buckets.append(deadlines.add(envelope, "/a"))
             elif verb == "pass":
                 await advance(value)
             elif (number := int(value)) < len(asks) and asks[number].deadline > loop.time():
-                deadlines.discard(asks[number])
+                forget(deadlines, asks[number], buckets[number])
                 answered.add(number)
                 expected.pop(number, None)
             waiting = [asks[number] for number, when in expected.items() if when > loop.time()]
@@ -112,10 +119,10 @@ def test_closing_cancels_every_timer(times: list[float], after: float) -> None:
 async def test_an_ask_without_end_is_not_watched() -> None:
     deadlines = Deadlines(asyncio.get_running_loop())
     envelope = an_ask(math.inf)
-    deadlines.add(envelope, "/a")
+    bucket = deadlines.add(envelope, "/a")
     assert len(deadlines) == 0
     assert not timers()
-    deadlines.discard(envelope)
+    forget(deadlines, envelope, bucket)
 
 
 async def test_asks_of_the_same_time_share_a_timer() -> None:

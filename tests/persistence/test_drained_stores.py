@@ -42,6 +42,7 @@ async def test_what_runs_comes_to_its_end_and_nothing_else_begins(system: System
         assert not quiet.done()
         gate.set()
         await quiet
+        assert first is not None
         assert (await story(store, first.id))[-1] == "acked"
         assert book.words == []
         assert {address: counts.waiting for address, counts in (await store.counts()).items()} == {
