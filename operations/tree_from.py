@@ -1,7 +1,9 @@
 """A tree from a line of text: `shop.app:tree`, the module and the name in it."""
 
 import importlib
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,18 +18,18 @@ def tree_from(text: str, folder: Path | None = None) -> Startable:
     """What a system starts, by `module:name`; a function without arguments is called for it.
 
     `folder`: where modules are looked for first, the current one if None. What the module raises when it is imported is
-    raised as it is. Raises `NoTree`.
+    raised as it is, but for an end of the process. Raises `NoTree`.
     """
-    module, colon, name = text.partition(":")
-    if not colon or not module or not name or module.endswith(".py"):
+    module, colon, name = (part.strip() for part in text.partition(":"))
+    if not colon or not name or module.endswith(".py") or not all(module.split(".")):
         raise NoTree(f"expected a module and the name of a tree in it, such as shop.app:tree, got {text!r}")
-    found = _module(module, folder if folder is not None else Path.cwd())
+    found = imported = _module(module, folder if folder is not None else Path.cwd())
     for part in name.split("."):
         if not hasattr(found, part):
-            near = ", ".join(sorted(each for each, value in vars(found).items() if is_tree(value))) or "none"
+            near = ", ".join(sorted(each for each, value in vars(imported).items() if is_tree(value))) or "none"
             raise NoTree(f"expected {module} to have {name!r}; trees in it: {near}")
         found = getattr(found, part)
-    made: object = found() if callable(found) and not is_tree(found) else found
+    made = _made(text, found) if callable(found) and not is_tree(found) else found
     if not is_tree(made):
         raise NoTree(f"expected {text} to be a tree, such as supervisor(…), got {made!r}")
     return cast("Startable", made)
@@ -36,6 +38,19 @@ def tree_from(text: str, folder: Path | None = None) -> Startable:
 def is_tree(value: object) -> bool:
     """Whether a system could start it."""
     return not isinstance(value, type) and callable(getattr(value, "blueprint", None))
+
+
+def _made(text: str, make: Callable[..., object]) -> object:
+    """What a function makes."""
+    if isinstance(make, type):
+        raise NoTree(f"expected {text} to be a tree, such as supervisor(…), got the class {make.__qualname__}")
+    if inspect.iscoroutinefunction(make) or inspect.isasyncgenfunction(make):
+        raise NoTree(f"expected {text} to be a tree or a plain function that makes one, got an async function")
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise NoTree(f"expected {text} to be a function without arguments: {error}") from error
+    return make()
 
 
 def _module(name: str, folder: Path) -> Any:
@@ -48,3 +63,8 @@ def _module(name: str, folder: Path) -> Any:
         if missing and (name == missing or name.startswith(f"{missing}.")):
             raise NoTree(f"expected a module {name} in {folder} or installed, got none") from error
         raise
+    except SystemExit as error:
+        raise NoTree(
+            f"expected to import {name} for the tree in it, but it ended the process: "
+            'what runs it as a program stands below `if __name__ == "__main__":`'
+        ) from error

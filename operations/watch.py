@@ -17,7 +17,7 @@ from upright.actors.gate import Gate
 from upright.actors.message import told
 from upright.actors.system import ActorSystem
 from upright.persistence.errors import StoreError
-from upright.persistence.events import MailboxOpened, MailboxParked
+from upright.persistence.events import MailboxOpened, MailboxParked, StoreFailing
 from upright.persistence.store import Store
 
 from .events import HealthChanged
@@ -67,13 +67,14 @@ class Health:
             (self._note_parked, MailboxParked),
             (self._note_opened, MailboxOpened),
             (self._note_gave_up, SystemGaveUp),
+            (self._note_failing, StoreFailing),
         ]
 
     def start(self) -> None:
         """Begin to look, on the running loop."""
         loop = asyncio.get_running_loop()
         self._thread, self._gave_up, self.draining = threading.get_ident(), "", False
-        self._told = {}
+        self._told, self._parked = {}, set()
         for listener, kind in self._listeners:
             self._system.subscribe(listener, kind)
         self._tick(loop)
@@ -86,6 +87,7 @@ class Health:
             self._system.unsubscribe(listener)
         if self._timer is not None:
             self._timer.cancel()
+        self._beat = 0.0  # a loop that nobody looks at any more is not silent
         look, self._look = self._look, None
         if look is not None:
             look.cancel()
@@ -126,14 +128,20 @@ class Health:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._beat = time.monotonic()
+        self._timer = loop.call_later(BEAT, self._tick, loop)  # first, so that no error below ends the heartbeat
         depth = self._store.backlog if self._store is not None else 0
         self._seen = Findings(
-            depth=depth, open_guards=self._open_guards(), zombies=self._system.zombies, more=tuple(self._more())
+            depth=depth, open_guards=self._open_guards(), zombies=self._system.zombies, more=self._more_checks()
         )
-        for call in self.beaten:
+        for call in tuple(self.beaten):
             call()
         self._tell_changes()
-        self._timer = loop.call_later(BEAT, self._tick, loop)
+
+    def _more_checks(self) -> tuple[Check, ...]:
+        try:
+            return tuple(self._more())
+        except Exception as error:  # it is another's: whoever cannot look is not well, and the heart beats on
+            return (Check("more", "failed", f"it could not be looked at: {told(error)}"),)
 
     def _tell_changes(self) -> None:
         found = self.findings()
@@ -157,6 +165,8 @@ class Health:
                     self._trouble = ""
                 except StoreError as error:
                     self._trouble = told(error)
+                except Exception as error:  # whatever it is, the store is looked at again
+                    self._trouble = f"it could not be asked: {told(error)}"
                 finally:
                     self._asked = 0.0
             await asyncio.sleep(LOOK)
@@ -172,6 +182,11 @@ class Health:
 
     def _note_opened(self, event: MailboxOpened) -> None:
         self._parked.discard(event.address)
+
+    def _note_failing(self, _: StoreFailing) -> None:
+        """A store that says no has answered: it is not ready, and a new process would hear the same from it."""
+        if self._asked:
+            self._asked = time.monotonic()
 
     def _note_gave_up(self, event: SystemGaveUp) -> None:
         self._gave_up = event.why
