@@ -29,7 +29,8 @@ class Drain:
         self._system, self._health, self.within = system, health, within
         self.begun = asyncio.Event()
         """Set as soon as nothing new is begun."""
-        self._hurried = asyncio.Event()
+        self.hurried = asyncio.Event()
+        """Set as soon as what still runs is cancelled."""
         self._since = 0.0
         self._finishing: asyncio.Task[None] | None = None
 
@@ -54,9 +55,9 @@ class Drain:
     def hurry(self, why: str) -> None:
         """Cancel what still runs. Again: does nothing."""
         self.begin(why)
-        if self._hurried.is_set():
+        if self.hurried.is_set():
             return
-        self._hurried.set()
+        self.hurried.set()
         if self._system.running and self._system.bus.wants(ServiceHurried):
             self._system.bus.emit(ServiceHurried("/", why))
 
@@ -78,12 +79,12 @@ class Drain:
 
     def _ending(self) -> float:
         """Seconds that the actors have for their ends."""
-        return 0.0 if self._hurried.is_set() else max(self.left - min(RESERVE, self.within / 10), 0.0)
+        return 0.0 if self.hurried.is_set() else max(self.left - min(RESERVE, self.within / 10), 0.0)
 
     async def _in_time(self, awaited: Awaitable[None], limit: float | None) -> bool:
         """Whether it ended before the time was up, and before somebody hurried."""
         waiting = asyncio.ensure_future(awaited)
-        hurried = asyncio.ensure_future(self._hurried.wait())
+        hurried = asyncio.ensure_future(self.hurried.wait())
         done, _ = await asyncio.wait(
             {waiting, hurried}, timeout=None if limit is None else max(limit, 0.0), return_when=asyncio.FIRST_COMPLETED
         )

@@ -5,8 +5,8 @@ of them stands in a room of its own and works alone.
 """
 
 import asyncio
-import contextlib
 import os
+import signal
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
@@ -25,7 +25,7 @@ from upright.persistence.store import Store
 
 from .admin import Admin
 from .controls import Controls
-from .drain import Drain
+from .drain import SHARE, Drain
 from .events import ServiceStarted, ServiceStopped
 from .health import HealthLimits
 from .last_words import LastWords
@@ -36,6 +36,8 @@ from .watch import Health
 T = TypeVar("T")
 DRAIN = 25.0
 """Seconds for a drain: inside the thirty that a container has by default, after which it is killed."""
+LAST = 1.0
+"""Seconds that a server has for leaving, when it is told that the time is over."""
 CLEAN, FAILED = 0, 1
 
 
@@ -47,7 +49,9 @@ class Service:
     SIGINT make it drain; whoever had them before hears of them too. `health`, `controls`: in place of its own.
 
     Inside another server, a drain begins with the signal: nothing new is begun, and `draining` tells streams to end.
-    The system ends when the server ends the lifespan, or, if clients hold that up, a little before the time is over.
+    The system ends when the server ends the lifespan, or, if clients hold that up, a little before the time is over;
+    then the server is told to leave at once, and if it does not, the process exits as if the signal had killed it. A
+    second signal cuts all that short.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class Service:
         begun = asyncio.ensure_future(self._drain.begun.wait())
         following: asyncio.Future[T] | None = None
         try:
-            while True:
+            while not self._drain.begun.is_set():  # also where there is always something at hand
                 following = asyncio.ensure_future(_next(items))
                 await asyncio.wait({following, begun}, return_when=asyncio.FIRST_COMPLETED)
                 if not following.done():
@@ -185,16 +189,25 @@ class Service:
 
     async def _outlast(self) -> None:
         """Be done in time, also where the server that runs this waits for clients that never go."""
-        patience = self._within * 0.8
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), patience)
+        hurried = self._drain.hurried
+        await self._leaves(self._within * SHARE, hurried)
         await self._drain.finish()
-        if not self._leaving.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), self._drain.left)
-        if not self._leaving.is_set():  # uvicorn leaves at once at its second SIGINT
-            for _ in range(2):
-                self._signals.forward(2)
+        if await self._leaves(self._drain.left - min(LAST, self._within / 10), hurried):
+            return
+        for _ in range(2):  # uvicorn leaves at once at its second SIGINT
+            self._signals.forward(signal.SIGINT)
+        if not await self._leaves(LAST):  # from Python 3.12 on its server waits even then for whoever is connected
+            asyncio.get_running_loop().call_soon(_leave, 128 + self._signals.first)
+
+    async def _leaves(self, within: float, *sooner: asyncio.Event) -> bool:
+        """Whether the server that runs this lets go of it within so many seconds, or until one of the events."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._leaving, *sooner)]
+        try:
+            await asyncio.wait(waits, timeout=max(within, 0.0), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return self._leaving.is_set()
 
     def _beat(self) -> None:
         if self.health.live().ok:
@@ -237,6 +250,11 @@ async def _next(items: AsyncIterator[T]) -> T:
         return await anext(items)
     except StopAsyncIteration:
         raise _OverError from None
+
+
+def _leave(status: int) -> None:
+    """Ends the loop: what runs on it is cancelled, and the process exits."""
+    raise SystemExit(status)
 
 
 def _gave_up(exit: Exit) -> bool:

@@ -14,15 +14,16 @@ from types import FrameType
 from typing import Any
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
-AT_ONCE = 3
-"""The signal of that number ends the process at once, whatever it does."""
+HURRY, AT_ONCE = 2, 3
+"""The signal of the second number ends the process at once, whatever it does; that of the first cancels what runs."""
 
 
 class Signals:
     """From `install` to `restore`, each of the signals calls `heard` on the loop with its name and its number, from 1.
 
-    `chain`: whether to call the handlers that were there before. Without that, the third one ends the process. Nothing
-    is installed in a thread that is not the main one, where Python allows none.
+    `chain`: whether to call the handlers that were there before, but not for the second one: a server would leave at
+    once then, with everything half done; `forward` it when that is over. Without `chain`, the third one ends the
+    process. Nothing is installed in a thread that is not the main one, where Python allows none.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Signals:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.count = 0
         """How many came."""
+        self.first = 0
+        """The first of them."""
 
     def install(self) -> None:
         """Begin to listen, for the running loop."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._loop, self.count = asyncio.get_running_loop(), 0
+        self._loop, self.count, self.first = asyncio.get_running_loop(), 0, 0
         for number in self._wanted:
             self._before[number] = signal.signal(number, self._handle)
 
@@ -57,11 +60,12 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        self.first = self.first or number
         name, loop = signal.Signals(number).name, self._loop
         if self.count >= AT_ONCE and not self._chain:
             os._exit(128 + number)
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._heard, name, self.count)
         before = self._before.get(number)
-        if self._chain and callable(before):
+        if self._chain and self.count != HURRY and callable(before):
             before(number, frame)
