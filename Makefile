@@ -8,7 +8,9 @@ DEMO ?= examples/heal
 FILE ?= $(DEMO)/input.txt
 # More words for pytest: make test ARGS="tests/actors -k mailbox"
 ARGS ?=
-BENCH ?= $(sort $(wildcard benchmarks/bench_*.py))
+# Questions for `make bench`, such as BENCH="tell ask"; none for all of them, in so many minutes.
+BENCH ?=
+MINUTES ?= 15
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
@@ -24,7 +26,7 @@ help:
 	@echo "make demo    run the demo (FILE=... to give it another input)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, floors, packaging, contract programs, docs examples"
-	@echo "make bench   run the benchmarks beside their peers (BENCH=... for one)"
+	@echo "make bench   run the benchmarks beside their peers, and write tables (BENCH=\"tell ask\" for these)"
 	@echo "make docs    write the API reference from the docstrings"
 	@echo "make format  sort imports and lay out the code"
 	@echo "make clean   remove all that was made here"
@@ -53,7 +55,7 @@ house: $(VENV)/.check
 	$(BIN)/pytest tests/house $(ARGS)
 
 bench: $(VENV)/.bench
-	@set -e; for bench in $(BENCH); do echo "== $$bench"; $(BIN)/python "$$bench"; done
+	$(BIN)/python benchmarks/suite.py --minutes $(MINUTES) $(BENCH)
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_reference.py
