@@ -48,6 +48,10 @@ class Drain:
         self.begun.set()
         if self._system.bus.wants(ServiceDraining):
             self._system.bus.emit(ServiceDraining("/", why, self.within))
+        self.close_intake()
+
+    def close_intake(self) -> None:
+        """Have the store hand out nothing more; until it is opened anew."""
         store = self._system.store
         if isinstance(store, Store):
             store.stop_intake()
@@ -58,7 +62,8 @@ class Drain:
         if self.hurried.is_set():
             return
         self.hurried.set()
-        if self._system.running and self._system.bus.wants(ServiceHurried):
+        over = self._finishing is not None and self._finishing.done()
+        if not over and self._system.bus.wants(ServiceHurried):
             self._system.bus.emit(ServiceHurried("/", why))
 
     async def finish(self) -> None:

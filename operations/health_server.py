@@ -3,11 +3,17 @@
 That is when a probe has something to say: what holds the loop up, with its stack.
 """
 
+import contextlib
+import errno
+import socket
+import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .endpoints import Answer, Metrics, Probed, answer
+from upright.actors.message import told
+
+from .endpoints import TEXT, Answer, Metrics, Probed, answer
 
 PATIENCE = 5.0
 """Seconds that a client may take to send its request."""
@@ -38,9 +44,9 @@ class HealthServer:
                 return answer(health, path, query, metrics)
 
         try:
-            self._server = server = _Server((self.host, self.port), Handler)
-        except OSError as error:
-            why = error.strerror or str(error)
+            self._server = server = _listening(self.host, self.port, Handler)
+        except (OSError, UnicodeError) as error:  # a name that is none fails to be encoded
+            why = getattr(error, "strerror", None) or str(error)
             raise AddressInUse(f"expected {self.host}:{self.port} to be free for probes: {why.lower()}") from error
         self.port = server.server_address[1]
         self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="upright health", daemon=True)
@@ -55,9 +61,35 @@ class HealthServer:
             self._thread.join()
 
 
+def _listening(host: str, port: int, handler: type["_Handler"]) -> "_Server":
+    """A server there; without a host on all addresses of either kind, where the machine has both."""
+    if host:
+        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return _Server((host, port), handler, kind)
+    try:
+        return _Server(("::", port), handler, socket.AF_INET6)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise
+        return _Server(("", port), handler, socket.AF_INET)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # one that is still sending its request must not hold up the end
+    allow_reuse_port = False  # two services must not share the probes of a port without a word
+
+    def __init__(self, address: tuple[str, int], handler: type["_Handler"], kind: socket.AddressFamily) -> None:
+        self.address_family = kind
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Without the look for the name of the machine that `HTTPServer` has: it would hold up the loop."""
+        if self.address_family == socket.AF_INET6:
+            with contextlib.suppress(AttributeError, OSError):
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "upright", self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away, or sent no HTTP: nobody has to know."""
@@ -82,7 +114,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         path, _, query = self.path.partition("?")
-        found = self.found(path, query)
+        try:
+            found = self.found(path, query)
+        except Exception as error:  # of those who give metrics, say: whoever asks shall not wonder
+            found = Answer(500, TEXT, f"{told(error)}\n".encode())
         self.send_response(found.status)
         self.send_header("Content-Type", found.kind)
         self.send_header("Content-Length", str(len(found.body)))

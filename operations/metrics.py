@@ -108,11 +108,18 @@ class Metrics:
         yield _gauge("store_silent_seconds", "For how long the store has not answered.", found.store_s)
         if isinstance(self._system.store, Store):
             yield _gauge("store_backlog", "Durable messages that wait or run for this process.", found.depth)
-        states = GaugeMetricFamily("upright_breaker_state", "1 for where it stands.", labels=["breaker", "state"])
+        yield self._breakers()
+
+    def _breakers(self) -> GaugeMetricFamily:
+        states = GaugeMetricFamily("upright_breaker_state", "How many stand there.", labels=["breaker", "state"])
+        found: dict[tuple[str, str], int] = {}  # no series may come twice, and `other` stands for many
         for policy, gate in self._system.guards:
             if isinstance(policy, CircuitBreaker) and isinstance(gate, Gate):
-                states.add_metric([self._capped("breaker_state", "breaker", gate.label), standing(gate)], 1.0)
-        yield states
+                stands = self._capped("breaker_state", "breaker", gate.label), standing(gate)
+                found[stands] = found.get(stands, 0) + 1
+        for labels, count in found.items():
+            states.add_metric(labels, float(count))
+        return states
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -39,7 +39,7 @@ class Signals:
 
     def install(self) -> None:
         """Begin to listen, for the running loop."""
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread() or self._before:
             return
         self._loop, self.count, self.first = asyncio.get_running_loop(), 0, 0
         for number in self._wanted:
@@ -50,7 +50,8 @@ class Signals:
         before, self._before = self._before, {}
         for number, handler in before.items():
             if signal.getsignal(number) == self._handle:
-                signal.signal(number, handler)
+                # None: it was installed by a library in C, and cannot be put back from here
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def forward(self, number: int) -> None:
         """Call what was there before, as if that signal had come."""
