@@ -3,10 +3,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# What `make demo` runs, and the file that it gives to it.
-DEMO ?= examples/heal
-FILE ?= $(DEMO)/input.txt
-# More words for pytest: make test ARGS="tests/actors -k mailbox"
+# The orders that `make demo` processes.
+FILE ?= examples/orders/orders.jsonl
+# More words for pytest, or for the demo: make test ARGS="tests/actors -k mailbox"; make demo ARGS=--chaos
 ARGS ?=
 # Questions for `make bench`, such as BENCH="tell ask"; none for all of them, in so many minutes.
 BENCH ?=
@@ -23,7 +22,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help demo test check lint types house bench docs format view clean
 
 help:
-	@echo "make demo    run the demo (FILE=... to give it another input)"
+	@echo "make demo    run the demo (FILE=... for other orders, ARGS=--chaos for trouble)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, floors, packaging, contract programs, docs examples"
 	@echo "make bench   run the benchmarks beside their peers, and write tables (BENCH=\"tell ask\" for these)"
@@ -32,7 +31,7 @@ help:
 	@echo "make clean   remove all that was made here"
 
 demo: $(VENV)/.test
-	$(BIN)/python $(DEMO) $(FILE)
+	$(BIN)/upright demo --orders $(FILE) $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/pytest -m "not types" $(ARGS)
