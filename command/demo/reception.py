@@ -32,6 +32,7 @@ class Reception:
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         host, port = self._runner.addresses[0][:2]
         self._scene.url = f"http://{host}:{port}"
+        self._scene.tell(f"POST {self._scene.url}/orders takes orders too")
 
     async def stop(self) -> None:
         """Accept no more; those in hand are answered."""

@@ -81,7 +81,7 @@ class Run:
             beside = [feeder.feed(self._source())]
             if self.setting.chaos:
                 beside.append(Chaos(worker, self.scene, random.Random(self.setting.seed)).strike())
-            came_to_end = await first_of(watch.until_done(), self._asked_to_end(over, feeder), *beside)
+            came_to_end = await first_of(self._done(watch, reception), self._asked_to_end(over, feeder), *beside)
             self.scene.tell("all is done: the worker is asked to end" if came_to_end else "it is to end: draining")
             await reception.stop()
             return came_to_end
@@ -103,6 +103,12 @@ class Run:
                     f"expected the services to listen within {COMES_UP:g} seconds: look at {self.folder}/*.err"
                 )
             await asyncio.sleep(0.05)
+
+    async def _done(self, watch: Watch, reception: Reception) -> None:
+        """Wait until there is no more to do, also of what came by HTTP at the last moment."""
+        await watch.until_done()
+        await reception.stop()
+        await watch.until_done()
 
     async def _asked_to_end(self, over: asyncio.Event, feeder: Feeder) -> None:
         """Wait until somebody says so, and until what is in hand of the input is accepted."""

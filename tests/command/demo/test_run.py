@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -159,6 +160,23 @@ def test_ctrl_c_drains_audits_what_is_there_and_leaves_nothing_behind(tmp_path: 
     assert (process.returncode, errors) == (130, b"")
     assert b"It was interrupted. What is there is right" in out
     assert processes_of(folder) == []
+
+
+def test_orders_that_come_by_http_take_part(tmp_path: Path) -> None:
+    words = "--orders", "-", "--trouble", "none"
+    with subprocess.Popen([*DEMO, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while b"POST " not in (told := process.stdout.readline()):
+            assert process.poll() is None
+        url = told.partition(b"POST ")[2].partition(b" ")[0].decode()
+        for number in range(5):
+            request = urllib.request.Request(url, data=line(id=f"p-{number}"), method="POST")
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert answer.status == 202
+        out, _ = process.communicate(line() + b"\n", timeout=60)
+    assert process.returncode == 0
+    assert b"accepted 6, completed 6" in out
 
 
 def test_one_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> None:
