@@ -31,6 +31,7 @@ from .events import (
     StoreFailing,
     StoreSwept,
 )
+from .guard_records import StoredBreaker
 from .hand import InHand
 from .memory import Memory
 from .outbox import NoTransaction, Outbox
@@ -43,6 +44,7 @@ from .run_record import HistoryEvent
 from .runner import machine
 from .schedule import Schedule, cron, every
 from .schedule_clock import ScheduleClock, ScheduleRecord, schedules
+from .schedule_records import StoredSchedule
 from .sqlite import Sqlite
 from .state_machine import StateMachine, StepContext
 from .steps import Reject, after, call, each, parallel, signal, step
@@ -106,6 +108,8 @@ __all__ = [
     "StoreSwept",
     "StoreTooNew",
     "StoreUnavailable",
+    "StoredBreaker",
+    "StoredSchedule",
     "StoryEvent",
     "Undecodable",
     "Unencodable",

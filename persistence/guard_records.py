@@ -20,6 +20,54 @@ ADDRESS = "upright/guards"
 Records = dict[str, bytes]
 
 
+class StoredBreaker(msgspec.Struct, frozen=True):
+    """A circuit breaker as a store remembers it: the last word of all processes that share the store.
+
+    `state`: `closed`, `open`, or the mode in which an operator has put it: `forced-open`, `disabled`, `metrics-only`.
+    `openings`: in a row. `until`: of an open one, when its wait is over, in seconds since the epoch; 0 else. `who`
+    moved it by hand, and `why`.
+    """
+
+    name: str
+    state: str
+    openings: int
+    until: float
+    who: str
+    why: str
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What is read here of the record of a breaker."""
+
+    state: str
+    mode: str
+    openings: int
+    until: float
+    who: str = ""
+    why: str = ""
+
+
+async def breakers_in(store: Any) -> list[StoredBreaker]:
+    """All breakers that the store remembers, by their names."""
+    record: StateRecord | None = await store.read(ADDRESS)
+    found: list[StoredBreaker] = []
+    for name, body in sorted((_records(record.body) if record is not None else {}).items()):
+        kind, _, breaker = name.partition(" ")
+        if kind == "breaker":
+            with contextlib.suppress(msgspec.MsgspecError, ValueError):  # of another version
+                saved = msgspec.msgpack.decode(body, type=Saved)
+                state = saved.state if saved.mode == "automatic" else saved.mode
+                until = saved.until if state == "open" else 0.0
+                found.append(StoredBreaker(breaker, state, saved.openings, until, saved.who, saved.why))
+    return found
+
+
+def _records(body: bytes) -> Records:
+    with contextlib.suppress(msgspec.MsgspecError, ValueError):  # of another version: the policies begin anew
+        return msgspec.msgpack.decode(body, type=Records)
+    return {}
+
+
 class GuardRecords:
     """Reads them when a store opens, and writes each change."""
 
@@ -43,9 +91,7 @@ class GuardRecords:
         record: StateRecord | None = await self._store.read(ADDRESS)
         self._version, self._known = 0, {}
         if record is not None:
-            self._version = record.version
-            with contextlib.suppress(msgspec.MsgspecError, ValueError):  # of another version: the policies begin anew
-                self._known = msgspec.msgpack.decode(record.body, type=Records)
+            self._version, self._known = record.version, _records(record.body)
 
     def keep(self, name: str, record: bytes) -> None:
         """Write that, soon."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -10,10 +10,10 @@ import msgspec
 from upright.actors.refs import Ref
 
 from .errors import RunFailed, RunNotFound
-from .records import StateRecord
-from .reports import Record, RecordFilter
-from .run_record import ENDED, HistoryEvent, RunRecord, Status, decoded
+from .machine_records import MachineRecords
+from .run_record import ENDED, HistoryEvent, RunRecord, Status
 from .signals import signal_form
+from .store import Store
 
 D = TypeVar("D")
 P = ParamSpec("P")
@@ -21,7 +21,6 @@ POLL = 1.0
 """Seconds between two looks for the end of a run that another process may run."""
 MANY = 500
 """Of more than so many who wait each looks less often: all of them together look so often a second."""
-PAGE = 100
 
 
 class Place(Protocol):
@@ -41,13 +40,15 @@ class RunInfo(msgspec.Struct, frozen=True):
     changed: float
 
 
-class Machines:
+class Machines(MachineRecords):
     """The machines of one class in one system: where its runs are. Raises `LookupError` unless there is one of them, or
-    one of that `name`.
+    one of that `name`, `TypeError` for a place that is no system.
     """
 
     def __init__(self, place: Place, machine: Any, name: str | None) -> None:
-        self.machine, self._place = machine, place
+        self._place = place
+        if not callable(getattr(place, "find", None)):
+            raise TypeError(f"expected a system, or self.ctx, got {place!r}: a store alone is there to be looked at")
         found = place.find(lambda kind: getattr(kind, "machine", None) is machine)
         if name is not None:
             found = [(path, kind) for path, kind in found if path.rpartition("/")[2] == name]
@@ -59,23 +60,15 @@ class Machines:
             )
         ((path, self.runner),) = found
         self.ref: Ref[Any] = place.ref(path, self.runner)
-        self.kind: str = self.runner.mailbox.address
         recipient: Any = self.ref.recipient
-        self.store: Any = recipient.mailbox.keeper.store
-
-    def locate(self, path: str, actor: type[Any]) -> Ref[Any]:
-        """The ref of a path, for data that has some."""
-        return self._place.ref(path, actor)
+        super().__init__(recipient.mailbox.keeper.store, machine, name)
+        self.kind = self.runner.mailbox.address
+        self.locate = place.ref
 
     async def tell(self, handler: str, id: str, *args: Any, once: str = "") -> Any:
         """Send the runner a message about a run."""
         ref = self.ref.keyed(id)
         return await (ref.once(once) if once else ref).tell(getattr(self.runner, handler), id, *args)
-
-    async def read(self, id: str) -> RunRecord | None:
-        """The record of a run; None if there is none yet."""
-        found: StateRecord | None = await self.store.read(id, self.kind)
-        return decoded(found.body) if found is not None else None
 
     async def was_forgotten(self, id: str, begin: int) -> bool:
         """Whether there is no such run any more, though that message has begun it: its key is kept for longer."""
@@ -83,24 +76,18 @@ class Machines:
             return False
         return any(event.name == "acked" for event in await self.store.story(begin))
 
-    async def runs(self, only: RecordFilter) -> AsyncIterator[Record]:
-        """The records, by their ids, a page at a time."""
-        left = only.limit
-        while left > 0:
-            page = msgspec.structs.replace(only, limit=min(left, PAGE))
-            found: list[Record] = await self.store.desk.records(page)
-            for one in found:
-                yield one
-            if len(found) < page.limit:
-                return
-            left -= len(found)
-            only = msgspec.structs.replace(only, after=found[-1].name)
+
+def machines_in(place: Place | Store, machine: Any, name: str | None) -> MachineRecords:
+    """Those of a system, or of a store."""
+    if isinstance(place, Store):
+        return MachineRecords(place, machine, name)
+    return Machines(place, machine, name)
 
 
 class Run(Generic[D]):
     """One run, by its `id`. Made by `ProcessOrder.start` and `ProcessOrder.run`; it costs nothing to hold."""
 
-    def __init__(self, machines: Machines, id: str) -> None:
+    def __init__(self, machines: MachineRecords, id: str) -> None:
         self._machines, self.id = machines, id
 
     async def result(self) -> D:
@@ -110,8 +97,9 @@ class Run(Generic[D]):
         asked again.
         """
         machines, arrivals = self._machines, self._machines.store.arrivals
+        kind = await machines.find_kind()
         while True:
-            news = arrivals.wait((machines.kind, self.id))
+            news = arrivals.wait((kind, self.id))
             try:
                 record = await machines.read(self.id)
                 if record is not None and record.status in ENDED:
@@ -219,4 +207,4 @@ class Run(Generic[D]):
         return data
 
     def __repr__(self) -> str:
-        return f"<Run {self._machines.kind} {self.id}>"
+        return f"<Run {self._machines.kind or self._machines.machine.__name__} {self.id}>"

@@ -22,12 +22,12 @@ from upright.actors.events import Event
 from upright.supervision.backoff import Backoff
 from upright.supervision.spec import ChildSpec
 
-from .codec import StateCodec
 from .door import Door
 from .errors import StoreError
 from .events import ScheduleFired, ScheduleLate, StoreFailing
 from .records import NOBODYS, Outgoing, StateRecord, StateWrite, Step, Verdict
 from .schedule import BACKWARDS, LATE, Due, Schedule, due
+from .schedule_records import CODEC, PREFIX, Settled, date_of
 
 LONGEST = 60.0
 """Seconds between two looks, at most."""
@@ -37,18 +37,7 @@ AGAIN = 0.1
 """Seconds until the next look when another node was faster, or nobody knows what became of a write."""
 RETRY = Backoff(0.1, 10.0)
 """Between looks into a store that fails."""
-LAST_DATE = datetime.max.replace(tzinfo=UTC).timestamp() - 1.0
 LOOK = "look"
-
-
-class Settled(msgspec.Struct, frozen=True):
-    """What the store has of a schedule: the time `until` which its ticks are settled, and the `last` one fired."""
-
-    until: float
-    last: float | None = None
-
-
-CODEC = StateCodec(Settled)
 
 
 class ScheduleRecord(msgspec.Struct, frozen=True):
@@ -115,7 +104,7 @@ class ScheduleClock(Actor):
         self._store = door.store
         envelope = Envelope(recipient.handlers[schedule.handler], schedule.args, dict(schedule.kwargs) or None, None)
         message = msgspec.structs.replace(door.outgoing(envelope, PLAINLY, asked=False), sender=self.ctx.path)
-        return Entry(schedule, message, f"schedule/{schedule.name}")
+        return Entry(schedule, message, f"{PREFIX}{schedule.name}")
 
     async def look(self) -> None:
         """Fire what is due, and look again when there may be more."""
@@ -132,7 +121,9 @@ class ScheduleClock(Actor):
             except StoreError as error:
                 raise Refuse(f"the store could not be read: {error}") from error
             last, until = (settled.last, settled.until) if settled is not None else (None, now)
-            found.append(ScheduleRecord(entry.schedule.name, _date(last), _date(entry.schedule.rule.next_after(until))))
+            found.append(
+                ScheduleRecord(entry.schedule.name, date_of(last), date_of(entry.schedule.rule.next_after(until)))
+            )
         return found
 
     async def _look(self) -> None:
@@ -219,7 +210,3 @@ def schedules(id: str, /, *given: Schedule) -> ChildSpec[ScheduleClock]:
     if not given:
         raise ValueError(f"expected at least one schedule for {id!r}, got none")
     return ChildSpec(id, ScheduleClock, (given,))
-
-
-def _date(when: float | None) -> datetime | None:
-    return None if when is None or when > LAST_DATE else datetime.fromtimestamp(when, UTC)

@@ -13,12 +13,14 @@ from upright.supervision.checks import more_than, one_of
 from .events import StoreSwept
 from .lease import LEASE
 from .outbox import Outbox
+from .records import StateRecord
 from .reports import Opened
 from .retention import Retention
 from .session_file import is_dead
 from .sqlite_desk import SqliteDesk
 from .sqlite_engine import SqliteEngine, Synchronous
 from .sqlite_look import looking_into
+from .sqlite_schema import RECORD_OF, STATE_OF
 from .sqlite_sweep import Swept
 from .sqlite_upkeep import Upkeep
 from .store import Store
@@ -92,6 +94,15 @@ class Sqlite(Store):
         hundred megabytes, so do it when there is little to do. Raises `StoreError`s.
         """
         await self._upkeep.vacuum()
+
+    async def read(self, address: str, kind: str = "") -> StateRecord | None:
+        """See `Store.read`."""
+        if self.is_open:
+            return await super().read(address, kind)
+        statement, named = (RECORD_OF, (kind, address)) if kind else (STATE_OF, (address,))
+        async with looking_into(self.path) as connection:
+            rows = [*await connection.execute_fetchall(statement, named)]
+        return StateRecord(*rows[0]) if rows else None
 
     async def addresses(self) -> list[str]:
         """See `Store.addresses`."""

@@ -19,9 +19,10 @@ from .forms import Form, Misfit
 from .hand import Hand
 from .machine_drawing import mermaid, svg
 from .reports import RecordFilter
-from .run import Machines, Place, Run, RunInfo
+from .run import Machines, Place, Run, RunInfo, machines_in
 from .run_record import ENDED, RunRecord, Status
 from .steps import Transition, transition_of
+from .store import Store
 
 D = TypeVar("D")
 A = TypeVar("A")
@@ -148,17 +149,23 @@ class StateMachine(Generic[D]):
         return Run(machines, id)
 
     @classmethod
-    def run(cls, place: Place, id: str, *, name: str | None = None) -> Run[Any]:
-        """The run of that id, whether there is one or not."""
-        return Run(Machines(place, cls, name), id)
+    def run(cls, place: Place | Store, id: str, *, name: str | None = None) -> Run[Any]:
+        """The run of that id, whether there is one or not.
+
+        `place`: a system, `self.ctx`, or a store, open or not, for a run that is only looked at: `Sqlite("jobs.db")`.
+        `name`: of one of several machines of this class; for a store, its address or the last part of that.
+        """
+        return Run(machines_in(place, cls, name), id)
 
     @classmethod
     async def runs(
-        cls, place: Place, *, status: Status | None = None, state: Any = None, limit: int = 1_000_000,
+        cls, place: Place | Store, *, status: Status | None = None, state: Any = None, limit: int = 1_000_000,
         name: str | None = None,
     ) -> AsyncIterator[RunInfo]:  # fmt: skip
-        """The runs in the order of their ids: those of that status, in that state; `limit` of them at most."""
-        machines = Machines(place, cls, name)
+        """The runs in the order of their ids: those of that status, in that state; `limit` of them at most. `place` and
+        `name`: see `run`. Raises `LookupError` if a store has those of several machines that this may be, or of none.
+        """
+        machines = machines_in(place, cls, name)
         position = str(state.value) if state is not None else None
         async for one in machines.runs(RecordFilter(machines.kind, status, position, limit=limit)):
             yield RunInfo(one.name, cast(Status, one.status), one.position, one.made, one.changed)

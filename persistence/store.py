@@ -19,7 +19,7 @@ from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
 from .forms import Locate
-from .guard_records import GuardRecords
+from .guard_records import GuardRecords, StoredBreaker, breakers_in
 from .journal import Journal, Settled, pass_on
 from .limits import Limits
 from .port import Desk, Engine
@@ -27,6 +27,7 @@ from .quarantine import Quarantine
 from .records import NOBODYS, Outgoing, RecordWrite, StateRecord, Step
 from .replies import cancelled, failed, read_reply
 from .reports import Counts, Opened, StoryEvent
+from .schedule_records import StoredSchedule, schedules_in
 from .solitude import Solitude
 
 PROBE = "upright/probe"
@@ -124,6 +125,14 @@ class Store:
     async def sessions(self) -> list[Opened]:
         """Who has it open, in any process; nobody is known of a store that dies with its process."""
         return []
+
+    async def schedules(self) -> list[StoredSchedule]:
+        """All schedules that were ever fired, or waited, on this store; see `StoredSchedule`."""
+        return await schedules_in(self)
+
+    async def breakers(self) -> list[StoredBreaker]:
+        """What is remembered of circuit breakers; see `StoredBreaker`."""
+        return await breakers_in(self)
 
     @property
     def is_open(self) -> bool:

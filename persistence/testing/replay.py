@@ -24,9 +24,6 @@ from ..durable import Durable
 from ..memory import Memory
 from ..records import Outgoing, StateRecord
 from ..reports import Filter, Letter
-from ..sqlite import Sqlite
-from ..sqlite_look import looking_into
-from ..sqlite_schema import RECORD_OF, STATE_OF
 from ..store import Store
 
 PLACE = "replayed"
@@ -105,12 +102,7 @@ async def state_of(store: Store, letter: Letter, kind: Any) -> StateRecord | Non
     """
     of_many = kind.mailbox.order == "keyed" and kind.__state__ is not None
     name, address = (letter.key, letter.address) if of_many else (letter.address, "")
-    if not isinstance(store, Sqlite):
-        return await store.read(name, address)
-    statement, named = (RECORD_OF, (address, name)) if of_many else (STATE_OF, (name,))
-    async with looking_into(store.path) as connection, connection.execute(statement, named) as cursor:
-        row = await cursor.fetchone()
-    return StateRecord(row[0], row[1]) if row is not None else None
+    return await store.read(name, address)
 
 
 class OfOne(msgspec.Struct, frozen=True):

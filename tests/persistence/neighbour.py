@@ -1,26 +1,44 @@
 """A service in a process of its own, for tests that look at its file meanwhile, or open it with newer tables.
 
 As a program: `python -m tests.persistence.neighbour FILE DEED`. `serve`: it has one message done, one in hand, one that
-waits and three in quarantine, says `ready`, and goes on until its input ends. `migrate`, `stumble`, `die`: it opens the
-store with `NEXT` as one more migration, which succeeds, fails at its last line, or kills the process before that.
+waits and three in quarantine, says `ready`, and goes on until its input ends. `travel`: so does this one, with runs of
+a machine, a schedule that was fired and one that was not, and a circuit that was opened by hand. `migrate`, `stumble`,
+`die`: it opens the store with `NEXT` as one more migration, which succeeds, fails at its last line, or kills the
+process before that.
 """
 
 import asyncio
+import contextlib
+import enum
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import msgspec
 
 from tests.persistence.crashes import PATIENCE, ROOT
 from upright.actors import Actor, ActorSystem
-from upright.persistence import Durable, Retry, Sqlite, StoreError, sqlite_schema
-from upright.supervision import child, supervisor
+from upright.persistence import (
+    Durable,
+    Retry,
+    RunFailed,
+    ScheduleFired,
+    Sqlite,
+    StateMachine,
+    StoreError,
+    every,
+    machine,
+    schedules,
+    signal,
+    sqlite_schema,
+    step,
+)
+from upright.supervision import CircuitBreaker, child, supervisor
 
 NEXT = """
 CREATE TABLE colour(message INTEGER PRIMARY KEY, name TEXT NOT NULL);
@@ -54,6 +72,60 @@ class Porter(Actor):
         await asyncio.get_running_loop().create_future()
 
 
+class Journey(msgspec.Struct):
+    to: str
+    seats: int = 0
+
+
+class Trip(StateMachine[Journey]):
+    """A trip to Rome is over at once, one to Oslo waits for a signal, and one to nowhere has failed."""
+
+    class State(enum.Enum):
+        NEW = "new"
+        BOOKED = "booked"
+        PAID = "paid"
+
+    initial = State.NEW
+
+    @step(State.NEW, to=State.BOOKED, retry=Retry(max_attempts=1))
+    async def book(self, data: Journey) -> None:
+        if not data.to:
+            raise LookupError("no such place")
+        data.seats = 2
+
+    @step(State.BOOKED, to=State.PAID, when=lambda data: data.to == "Rome")
+    async def pay(self, data: Journey) -> None: ...
+
+    @signal(State.BOOKED, to=State.PAID)
+    async def paid(self, data: Journey) -> None: ...
+
+    def places(self, data: Journey) -> str:
+        return f"{data.seats} to {data.to}"
+
+
+async def travel(path: Path) -> None:
+    hourly = every(3600.0, name="hourly").tell("/top/clerk", Clerk.book, 1)
+    often = every(0.01, name="often").tell("/top/clerk", Clerk.book, 1)
+    clock = schedules("clock", hourly, often)
+    tree = supervisor("top", child("clerk", Clerk), machine("trips", Trip), clock)
+    smtp = CircuitBreaker("smtp")
+    async with ActorSystem(tree, store=Sqlite(path), log=None) as system:
+        fired = asyncio.Event()
+        system.subscribe(lambda _: fired.set(), ScheduleFired)
+        smtp.on(system).force_open(who="ada", why="they move house")
+        for id, to in (("a", "Rome"), ("b", "Oslo"), ("c", "")):
+            await Trip.start(system, Journey(to), id=id)
+        await Trip.run(system, "a").result()
+        with contextlib.suppress(RunFailed):
+            await Trip.run(system, "c").result()
+        while await Trip.run(system, "b").status() != "waiting":  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.001)
+        await fired.wait()
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        await system.stop()
+
+
 class Killing(str):
     """A script in whose middle the process is killed."""
 
@@ -62,7 +134,7 @@ class Killing(str):
 
     def _lines(self) -> Iterator[str]:
         yield from str.split(self, ";\n")[:-2]
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), SIGKILL)
 
 
 def newer(*scripts: str) -> None:
@@ -128,6 +200,6 @@ def neighbour(path: Path, deed: str = "serve") -> Generator[Neighbour]:
 
 if __name__ == "__main__":
     given, deed = Path(sys.argv[1]), sys.argv[2]
-    if deed != "serve":
+    if deed in SCRIPTS:
         newer(SCRIPTS[deed])
-    asyncio.run(serve(given) if deed == "serve" else open_it(given))
+    asyncio.run({"serve": serve, "travel": travel}.get(deed, open_it)(given))
