@@ -9,12 +9,11 @@ import os
 import time
 from pathlib import Path
 
-from durable import Tally, Worker, durable_system, on_all_cores, on_disk
+from durable import Tally, Worker, durable_system, on_all_cores, on_disk, worker_at
 from report import AtMost, Figures
 from subjects import Counter, quiet
 from support import check, compare, on_asyncio
 
-from upright.persistence import Durable
 from upright.supervision import child, supervisor
 
 ACTORS = 1_000
@@ -22,14 +21,9 @@ SECONDS = 2.0
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def kind(number: int) -> type[Worker]:
-    """A class with an address of its own."""
-    return type(f"Worker{number}", (Worker,), {"mailbox": Durable(f"worker-{number}")})
-
-
 async def upright() -> Figures:
     tally = Tally()
-    children = [child(f"worker-{number}", kind(number), tally) for number in range(ACTORS)]
+    children = [child(f"worker-{number}", worker_at(number), tally) for number in range(ACTORS)]
     with on_disk() as folder:
         async with durable_system(folder / "store.db", *children) as system:
             for number in range(ACTORS):  # each has had a message, and so is fully there

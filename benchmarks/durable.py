@@ -60,6 +60,11 @@ class Worker(Actor):
         self.tally.add(number)
 
 
+def worker_at(number: int) -> type[Worker]:
+    """A class with an address of its own."""
+    return type(f"Worker{number}", (Worker,), {"mailbox": Durable(f"worker-{number}")})
+
+
 class FreeWorker(Worker):
     """The same, for messages that may pass each other."""
 
