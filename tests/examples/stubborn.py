@@ -1,14 +1,16 @@
 """Programs that make it hard to end them: for the tests of the end of a service inside something else.
 
-Run as a script it is a server that never ends by itself, whatever signal it gets.
+Run as a script, with the name of a loop, it is a server that never ends by itself, whatever signal it gets.
 """
 
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -83,5 +85,5 @@ async def serve() -> None:
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: print("a signal is ignored", flush=True))
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[1] == "uvloop" else None) as runner:
         runner.run(serve())

@@ -19,8 +19,9 @@ from upright.persistence import Sqlite
 every_app = pytest.mark.parametrize("app", APPS)
 HERE = ROOT / "tests" / "examples"
 GIVEN_BACK = ["stored", "released"]
-LEAVES = sys.version_info < (3, 12)
-"""Whether uvicorn leaves when it is told to; from 3.12 on it waits for its connections, and the service ends it."""
+WAITS = {"asyncio": sys.version_info >= (3, 12), "uvloop": False}
+"""On which loops uvicorn waits for its connections even when it is told to leave, so that the service has to end it."""
+every_loop = pytest.mark.parametrize("loop", WAITS)
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def streaming(client: httpx.Client) -> Generator[Iterator[str], None, None]:
 
 
 @contextmanager
-def stubborn(db: Path, drain: float) -> Generator[tuple[Server, httpx.Client, int], None, None]:
+def stubborn(db: Path, drain: float, loop: str) -> Generator[tuple[Server, httpx.Client, int], None, None]:
     """A server, its client, and a job that takes longer than anybody waits."""
-    with uvicorn("stubborn", db, drain=drain, folder=HERE) as server, server.client() as client:
+    with uvicorn("stubborn", db, "--loop", loop, drain=drain, folder=HERE) as server, server.client() as client:
         job = int(client.post("/orders", json={"seconds": 3_600.0}).json()["id"])
         server.log.until("a job begins")
         yield server, client, job
@@ -89,25 +90,29 @@ def test_a_job_that_runs_is_finished_when_there_is_time(db: Path) -> None:
     assert left(db, job) == ["stored", "claimed", "acked"]
 
 
-def test_a_stream_that_does_not_care_holds_the_end_up_for_the_drain_and_no_longer(db: Path) -> None:
-    with stubborn(db, 2.0) as (server, client, job), streaming(client):
+@every_loop
+def test_a_stream_that_does_not_care_holds_the_end_up_for_the_drain_and_no_longer(loop: str, db: Path) -> None:
+    with stubborn(db, 2.0, loop) as (server, client, job), streaming(client):
         server.signal(signal.SIGTERM)
-        assert server.end() == (0 if LEAVES else 128 + signal.SIGTERM)
+        assert server.end() == (128 + signal.SIGTERM if WAITS[loop] else 0)
     assert left(db, job) == GIVEN_BACK
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_all_at_once_and_the_job_is_given_back(number: signal.Signals, db: Path) -> None:
-    with stubborn(db, 3_600.0) as (server, client, job), streaming(client):
+@pytest.mark.parametrize(("number", "loop"), [(signal.SIGTERM, "asyncio"), (signal.SIGINT, "uvloop")])
+def test_a_second_signal_ends_all_at_once_and_the_job_is_given_back(
+    number: signal.Signals, loop: str, db: Path
+) -> None:
+    with stubborn(db, 3_600.0, loop) as (server, client, job), streaming(client):
         server.signal(number)
         server.log.until("service.draining")
         server.signal(number)
-        assert server.end() == (0 if LEAVES else 128 + number)
+        assert server.end() == (128 + number if WAITS[loop] else 0)
     assert left(db, job) == GIVEN_BACK
 
 
-def test_a_server_that_never_leaves_is_left(db: Path) -> None:
-    with started([str(HERE / "stubborn.py")], db, 1.0) as server:
+@every_loop
+def test_a_server_that_never_leaves_is_left(loop: str, db: Path) -> None:
+    with started([str(HERE / "stubborn.py"), loop], db, 1.0) as server:
         server.log.until("a job begins")
         server.signal(signal.SIGTERM)
         assert server.end() == 128 + signal.SIGTERM
