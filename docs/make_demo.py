@@ -26,7 +26,7 @@ async def taken(folder: Path) -> str:
     """What is to be seen then, as SVG."""
     scene, setting, over = Scene(), Setting(chaos=True), asyncio.Event()
     run = Run(setting, folder, scene)
-    console = Console(file=io.StringIO(), record=True, width=118, height=40, force_terminal=True)
+    console = Console(file=io.StringIO(), record=True, width=124, height=40, force_terminal=True)
     playing = asyncio.create_task(run.play(over))
     for _ in range(int(AT_MOST / LOOK)):
         await asyncio.sleep(LOOK)

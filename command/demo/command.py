@@ -5,6 +5,7 @@ What it runs is imported when it is wanted: the command line knows it by name wi
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,17 @@ def chosen(keep: str | None) -> Path:
     return folder
 
 
+def check_port(port: int) -> None:
+    """Raise `click.BadParameter` if somebody listens there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as door:
+        try:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.bind(("127.0.0.1", port))
+        except OSError as error:
+            why = f"expected port {port} to be free: {error.strerror}"
+            raise click.BadParameter(why, param_hint="--port") from error
+
+
 @click.command()
 @click.option("--orders", metavar="FILE|-", help="Orders as JSON lines; - is standard input. Without it: the sample.")
 @click.option("--chaos", is_flag=True, help="Kill the worker with SIGKILL every few seconds.")
@@ -54,6 +66,8 @@ def demo(
     setting = Setting(orders, chaos, seed, port=port, rate=rate, trouble=trouble)  # type: ignore[arg-type]
     if setting.path is not None and (setting.path.is_dir() or not os.access(setting.path, os.R_OK)):
         raise click.BadParameter(f"expected a file that can be read, got {orders}", param_hint="--orders")
+    if port:
+        check_port(port)
     try:
         from .show import played
     except ModuleNotFoundError as error:

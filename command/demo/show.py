@@ -124,7 +124,7 @@ def played(setting: Setting, folder: Path, as_json: bool) -> Ending:
     found = show.audit(came_to_end)
     is_right = found.is_right and not show.error
     try:
-        if not show.nobody_reads:
+        if not show.nobody_reads and (show.as_json or show.scene.read or not show.error):
             show.tell(found, came_to_end)
     except BrokenPipeError:
         show.nobody_reads = True

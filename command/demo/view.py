@@ -53,7 +53,7 @@ class View:
     def draw(self) -> RenderableType:
         """All of it, as it is now."""
         scene = self._scene
-        above = Columns([self._processes(), self._queues(), self._services()], padding=(0, 2))
+        above = Columns([self._processes(), self._queues(), self._services()], padding=(0, 1))
         room = max(3, min(8, self._console.height - TALL + 8))
         events = Text("\n".join(f"{at:6.1f} s  {what}" for at, what in list(scene.events)[-room:]), overflow="ellipsis")
         events.no_wrap = True
@@ -85,7 +85,9 @@ class View:
 
     def _queues(self) -> RenderableType:
         scene = self._scene
-        table = Table("mailbox", "waits", "quarantine", title="queues", title_justify="left", box=None)
+        table = Table(title="queues", title_justify="left", box=None, padding=(0, 1, 0, 0))
+        for name, width in (("mailbox", 17), ("waits", 5), ("quarantine", 10)):
+            table.add_column(name, min_width=width)
         for address, (open, kept) in scene.depths.items():
             if address.startswith(OURS):
                 continue
@@ -97,7 +99,9 @@ class View:
 
     def _services(self) -> RenderableType:
         scene = self._scene
-        table = Table("service", "is", "circuit", "calls", "done", title="services", title_justify="left", box=None)
+        table = Table(title="services", title_justify="left", box=None, padding=(0, 1, 0, 0))
+        for name, width in (("service", 9), ("is", 13), ("circuit", 9), ("calls", 5), ("done", 5)):
+            table.add_column(name, min_width=width)
         for name, service in scene.services.items():
             circuit = scene.circuits.get(name, "closed")
             table.add_row(

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -141,6 +142,14 @@ def test_wrong_usage_is_told_and_nothing_begins(words: tuple[str, ...]) -> None:
     done = demo(*words)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"Error: " in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_and_nothing_begins() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = demo("--port", str(port))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert f"expected port {port} to be free".encode() in done.stderr
 
 
 def test_ctrl_c_drains_audits_what_is_there_and_leaves_nothing_behind(tmp_path: Path) -> None:
