@@ -1,0 +1,47 @@
+"""No path of a message becomes longer unnoticed: counts of calls and instructions, the same on each machine."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.house.costs import MARKS, VERSION
+from tests.house.rooms import ROOT
+
+SLACK = 1.05
+"""What a count may be above its mark: where a drain ends depends a little on the clock."""
+MARKED: dict[str, Any] = json.loads(MARKS.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, list[float]]:
+    """What the operations cost now, in a process of its own: coverage, plugins and debuggers would count as well."""
+    command = [sys.executable, str(ROOT / "tests" / "house" / "costs.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT)
+    costs: dict[str, list[float]] = json.loads(done.stdout)
+    return costs
+
+
+def test_each_python_that_is_tested_has_marks() -> None:
+    assert sorted(MARKED) == ["3.11", "3.12", "3.13"]
+
+
+@pytest.mark.parametrize("operation", sorted(MARKED["3.11"]))
+def test_an_operation_costs_no_more_than_its_mark(operation: str, found: dict[str, list[float]]) -> None:
+    if VERSION not in MARKED:
+        pytest.skip(f"there are no marks for Python {VERSION}")
+    for name, cost, mark in zip(("calls", "instructions"), found[operation], MARKED[VERSION][operation], strict=True):
+        assert cost <= mark * SLACK, (
+            f"{operation} takes {cost} {name} where it took {mark}: make it cheaper, or say in the commit why it costs"
+            f" more, and write the marks anew with `python tests/house/costs.py --write` for each Python"
+        )
+
+
+def test_the_marks_are_not_far_above_what_is(found: dict[str, list[float]]) -> None:
+    """Else what was won could be lost again unnoticed."""
+    if VERSION not in MARKED:
+        pytest.skip(f"there are no marks for Python {VERSION}")
+    loose = [name for name, (_, cost) in found.items() if cost < MARKED[VERSION][name][1] / 1.15]
+    assert not loose, f"write the marks of {', '.join(loose)} anew: python tests/house/costs.py --write"
