@@ -88,12 +88,15 @@ class ScheduleLate(Event, frozen=True):
 
 
 class StoreSwept(Event, frozen=True):
-    """The store has deleted what its retention lets go: messages that were finished, letters that were quarantined."""
+    """The store has deleted what its retention lets go: messages that were finished, letters that were quarantined, and
+    the records of runs that were over.
+    """
 
     name: ClassVar[str] = "store.swept"
     level: ClassVar[int] = logging.INFO
     finished: int
     quarantined: int
+    runs: int
 
 
 class StoreFailing(Event, frozen=True):

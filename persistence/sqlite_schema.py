@@ -67,7 +67,11 @@ CREATE TABLE record(
 );
 CREATE INDEX record_status ON record(kind, status, position);
 """
-MIGRATIONS = (FIRST, SECOND)
+THIRD = """
+CREATE INDEX record_ended ON record(changed) WHERE status IN ('completed', 'rejected', 'cancelled');
+"""
+"""By which runs are found that have been over for long; no other write of a record has to do with it."""
+MIGRATIONS = (FIRST, SECOND, THIRD)
 """Each makes a file of one version one of the next; the first one makes it of nothing."""
 VERSION = len(MIGRATIONS)
 KIND = (

@@ -38,17 +38,22 @@ NTH_LETTER = "SELECT id FROM message INDEXED BY message_quarantined WHERE state 
 OLD = "(finished < ? OR id <= ?)"
 FINISHED = f"FROM message WHERE id > ? AND id <= ? AND state IN (2, 4) AND {OLD}"
 SET_ASIDE = f"FROM message INDEXED BY message_quarantined WHERE id > ? AND id <= ? AND state = 3 AND {OLD}"
-DELETE = (
-    "DELETE FROM message WHERE id IN (SELECT id FROM going) AND state IN (2, 3, 4) AND finished <= ?"
-    " AND (SELECT user_version FROM pragma_user_version) = ?"  # or a newer program has changed the tables meanwhile
+SAME = "(SELECT user_version FROM pragma_user_version) = ?"  # or a newer program has changed the tables meanwhile
+DELETE = f"DELETE FROM message WHERE id IN (SELECT id FROM going) AND state IN (2, 3, 4) AND finished <= ? AND {SAME}"
+ENDED = "FROM record INDEXED BY record_ended WHERE status IN ('completed', 'rejected', 'cancelled')"
+NTH_RUN = f"SELECT changed, rowid {ENDED} ORDER BY changed DESC, rowid DESC LIMIT 1 OFFSET ?"
+DELETE_RUNS = (
+    f"DELETE FROM record WHERE rowid IN (SELECT rowid {ENDED} AND changed <= ? AND (changed < ? OR rowid <= ?)"
+    f" ORDER BY changed, rowid LIMIT ?) AND {SAME}"
 )
 
 
 class Swept(NamedTuple):
-    """What a sweep deleted: messages that were `finished`, and letters that were `quarantined`."""
+    """What a sweep deleted: messages that were `finished`, letters that were `quarantined`, `runs` that were over."""
 
     finished: int
     quarantined: int
+    runs: int
 
 
 class Sweep:
@@ -74,6 +79,7 @@ class Sweep:
         return Swept(
             self._messages(FINISHED, keep.finished_for, last),
             self._messages(SET_ASIDE, keep.quarantined_for, last_letter),
+            self._runs(keep.runs_for, keep.runs_count),
         )
 
     def _messages(self, which: str, seconds: float, last: int) -> int:
@@ -97,9 +103,26 @@ class Sweep:
         return count
 
     def _delete(self) -> int:
-        """Delete what is to go, unless it was redriven meanwhile; and rest."""
+        """Delete what is to go, unless it was redriven meanwhile."""
+        return self._paced(DELETE, self._now, self._version)
+
+    def _runs(self, seconds: float, most: int | None) -> int:
+        """Delete the records of runs that have been over for so long, or are too many; how many there were."""
+        until = (self._now - seconds, 0) if seconds < math.inf else (-math.inf, 0)
+        nth = None if most is None else self._execute(NTH_RUN, (most,)).fetchone()
+        until = until if nth is None else max(until, nth)
+        count, self._size = 0, FEWEST
+        while until[0] > -math.inf and not self._stops:
+            deleted = self._paced(DELETE_RUNS, until[0], *until, self._size, self._version)
+            if not deleted:
+                break
+            count += deleted
+        return count
+
+    def _paced(self, statement: str, *given: float) -> int:
+        """Delete by that statement, which is a transaction, and rest; how much that was."""
         began = time.thread_time()  # without the wait for the lock, and for the interpreter
-        deleted = self._execute(DELETE, (self._now, self._version)).rowcount
+        deleted = self._execute(statement, given).rowcount
         took = time.thread_time() - began
         self._size = min(max(int(self._size * min(HOLD / max(took, 1e-6), 2.0)), FEWEST), MOST)
         self._stops = self._rest(max(REST * took, LEAST))

@@ -85,7 +85,7 @@ async def test_a_sweep_deletes_what_retention_lets_go_with_its_story_and_nothing
         swept = await store.sweep()
         stories = {name for name, id in ids.items() if await store.story(id)}
         assert stories == left
-        assert swept == Swept(2 - len(left & {"done", "dropped"}), 1 - len(left & {"quarantined"}))
+        assert swept == Swept(2 - len(left & {"done", "dropped"}), 1 - len(left & {"quarantined"}), 0)
     path = tmp_path / "jobs.db"
     assert (rows(path), rows(path, "failure")) == (len(left), len(left & {"quarantined"}))
 
@@ -100,7 +100,7 @@ async def test_the_once_key_of_what_was_deleted_is_free_and_no_id_is_given_twice
         again = await worker_ref(s).once("key").tell(Worker.note, "x")
         assert first is not None
         assert again == type(first)(first.id, duplicate=True)
-        assert await store.sweep() == Swept(1, 0)
+        assert await store.sweep() == Swept(1, 0, 0)
         second = await worker_ref(s).once("key").tell(Worker.note, "x")
         assert second is not None
         assert (second.duplicate, second.id > first.id) == (False, True)
@@ -116,7 +116,7 @@ async def test_what_it_deletes_is_told_and_a_file_that_cannot_be_swept_too(
     async with running(system, worker(book), store=store) as s:
         s.subscribe(told.put_nowait, StoreSwept, StoreFailing)
         await worker_ref(s).tell(Worker.note, "x")
-        assert await told.get() == StoreSwept("/", 1, 0)
+        assert await told.get() == StoreSwept("/", 1, 0, 0)
         store._upkeep._path = tmp_path / "gone.db"
         failing = await told.get()
         assert isinstance(failing, StoreFailing)
@@ -137,7 +137,7 @@ async def test_a_letter_that_is_redriven_between_the_look_and_the_deed_stays(sys
                 select("UPDATE message SET state = 0, finished = NULL WHERE id = ?", (ids["quarantined"],))
                 return super()._delete()
 
-        assert Late(connection, VERSION, 9e9, lambda _: False).run(NOTHING) == Swept(2, 0)
+        assert Late(connection, VERSION, 9e9, lambda _: False).run(NOTHING) == Swept(2, 0, 0)
         assert select("SELECT count(*) FROM message WHERE id = ?", (ids["quarantined"],)).fetchone() == (1,)
         assert select("SELECT count(*) FROM failure").fetchone() == (1,)
 
@@ -152,7 +152,7 @@ async def test_a_sweep_deletes_nothing_once_a_newer_program_has_changed_the_tabl
     with contextlib.closing(connect(path)) as connection:
         sweep = Sweep(connection, VERSION, 9e9, lambda _: False)
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
-        assert sweep.run(NOTHING) == Swept(0, 0)
+        assert sweep.run(NOTHING) == Swept(0, 0, 0)
     assert rows(path) == 4
 
 
@@ -165,7 +165,7 @@ async def test_a_sweep_that_is_stopped_leaves_the_rest_to_the_next_one(system: S
         swept = Sweep(connection, VERSION, 9e9, lambda _: True).run(NOTHING)
     assert 0 < swept.finished < 800
     assert rows(path) == 800 - swept.finished
-    assert await store.sweep() == Swept(800 - swept.finished, 0)
+    assert await store.sweep() == Swept(800 - swept.finished, 0, 0)
 
 
 async def test_the_sweeps_keep_up_with_writers_at_full_speed(
