@@ -112,6 +112,23 @@ async def test_looking_makes_no_file(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
+async def test_a_look_at_a_closed_store_changes_nothing_and_leaves_what_the_next_system_takes_away(
+    tmp_path: Path, system: Systems
+) -> None:
+    path = tmp_path / "jobs.db"
+    async with quiet(system, store=Sqlite(path)):
+        pass
+    before = path.read_bytes()
+    assert await Sqlite(path).counts() == {}
+    assert path.read_bytes() == before
+    sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    assert sizes.keys() <= {"jobs.db", "jobs.db-wal", "jobs.db-shm"}
+    assert sizes.get("jobs.db-wal", 0) == 0
+    async with quiet(system, store=Sqlite(path)):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["jobs.db"]
+
+
 def test_a_look_that_fails_leaves_no_thread_behind_that_speaks_to_a_loop_which_has_ended(tmp_path: Path) -> None:
     """The thread of such a connection was told to stop, and nobody waited for it."""
 
