@@ -1,8 +1,10 @@
 """`upright dlq`: what could not be handled: look at it, send it on again, drop it."""
 
+import contextlib
 import json
 import sys
 import time
+from collections.abc import Generator
 from typing import Any
 
 import click
@@ -12,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .commands import Commands
 from .options import aimed, chosen, without_nones
 from .page import Page
-from .target import Target
+from .target import Target, Told
 from .words import many, when
 
 SHOWN = 50
@@ -155,10 +157,8 @@ def count_of(target: Target, filters: dict[str, Any]) -> int:
 
 def ended(page: Page, target: Target, do: str, given: dict[str, Any], word: str, total: int, named: int) -> None:
     """Have that done, show how far it is, and tell what came of it."""
-    with bar(page, word, total) as shown:
-        task = shown.add_task(word, total=total)
-        answer = target.call(do, given, lambda progress: shown.update(task, completed=progress.get("done", 0)))
-        shown.update(task, completed=answer[word])
+    with following(page, word, total) as told_how_far:
+        answer = target.call(do, given, told_how_far)
     if page.as_json:
         page.document(answer)
     else:
@@ -169,10 +169,13 @@ def ended(page: Page, target: Target, do: str, given: dict[str, Any], word: str,
         raise click.exceptions.Exit(1)
 
 
-def bar(page: Page, word: str, total: int) -> Progress:
-    """A bar on standard error, where that is a terminal."""
-    return Progress(
-        TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not (sys.stderr.isatty() and page.is_terminal and total > 1),
-        transient=True,
-    )  # fmt: skip
+@contextlib.contextmanager
+def following(page: Page, word: str, total: int) -> Generator[Told | None]:
+    """A bar on standard error, where that is a terminal; None elsewhere."""
+    if not (sys.stderr.isatty() and page.is_terminal and total > 1):
+        yield None
+        return
+    columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(word, total=total)
+        yield lambda progress: shown.update(task, completed=progress.get("done", 0))

@@ -22,7 +22,7 @@ def test_help_names_every_command(call: Call) -> None:
 
 def test_without_a_command_it_shows_what_there_is(tmp_path: Path) -> None:
     said = upright(cwd=tmp_path)
-    assert said.status == 2
+    assert said.status in (0, 2)  # by the version of click
     assert "Commands:" in said.out + said.errors
 
 
