@@ -27,6 +27,8 @@ SOON = 1.0
 """Seconds between two sweeps, at least."""
 MANY = 50_000
 """Messages to be deleted by one sweep; the next one comes sooner if there are more."""
+STEPS = 500_000
+"""Of SQLite's machine, between two looks whether a sweep is to stop: a few hundredths of a second."""
 PATIENCE_MS = 5_000
 """Milliseconds for which a thread waits for the lock of the file."""
 
@@ -48,7 +50,7 @@ class Upkeep:
             self._task = loop.create_task(self._run(swept, failed), name="upright upkeep")
 
     async def stop(self) -> None:
-        """Sweep no more, and wait for what is deleted at this moment."""
+        """Sweep no more; a look or a deletion that is under way is broken off."""
         task, self._task = self._task, None
         self._stopping.set()
         if task is not None:
@@ -79,6 +81,7 @@ class Upkeep:
 
     def _sweep(self, stopping: threading.Event, connection: sqlite3.Connection) -> Swept:
         version = check_made(connection.execute(KIND).fetchone(), self._path)
+        connection.set_progress_handler(stopping.is_set, STEPS)  # which breaks off what a stop would have to wait for
         return Sweep(connection, version, self._now(), stopping.wait).run(self._retention)
 
     async def vacuum(self) -> None:

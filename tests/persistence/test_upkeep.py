@@ -168,6 +168,26 @@ async def test_a_sweep_that_is_stopped_leaves_the_rest_to_the_next_one(system: S
     assert await store.sweep() == Swept(800 - swept.finished, 0, 0)
 
 
+async def test_a_store_that_closes_waits_for_no_long_look_of_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, system: Systems, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("upright.persistence.sqlite_upkeep.SOON", 0.001)
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def run(self: Sweep, keep: Retention) -> Swept:
+        loop.call_soon_threadsafe(began.set)
+        self._one("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+        raise AssertionError("it has no end")
+
+    monkeypatch.setattr(Sweep, "run", run)
+    store, told = Sqlite(tmp_path / "jobs.db"), list[StoreFailing]()
+    async with asyncio.timeout(20), running(system, worker(Book()), store=store) as s:
+        s.subscribe(told.append, StoreFailing)
+        await began.wait()
+    assert told == []
+
+
 async def test_the_sweeps_keep_up_with_writers_at_full_speed(
     monkeypatch: pytest.MonkeyPatch, system: Systems, tmp_path: Path
 ) -> None:
