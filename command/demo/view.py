@@ -23,6 +23,8 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 COLOURS = {"closed": "green", "half-open": "yellow", "open": "bold red"}
 OURS = "upright/"
 """Addresses that the library keeps for itself begin so."""
+WIDE = 122
+"""Columns from which on all of it stands beside each other; else what matters most comes first."""
 TALL = 30
 """Lines below which the list of events is short."""
 
@@ -53,17 +55,21 @@ class View:
     def draw(self) -> RenderableType:
         """All of it, as it is now."""
         scene = self._scene
-        above = Columns([self._processes(), self._queues(), self._services()], padding=(0, 1))
+        is_wide = self._console.width >= WIDE
         room = max(3, min(8, self._console.height - TALL + 8))
         events = Text("\n".join(f"{at:6.1f} s  {what}" for at, what in list(scene.events)[-room:]), overflow="ellipsis")
         events.no_wrap = True
-        return Group(self._head(), above, Panel(events, title="what happened", title_align="left", border_style="dim"))
+        happened = Panel(events, title="what happened", title_align="left", border_style="dim")
+        if is_wide:
+            beside = Columns([self._processes(), self._queues(), self._services()], padding=(0, 1))
+            return Group(self._head(), beside, happened)
+        return Group(self._head(), self._services(), happened, self._queues(), self._processes())
 
     def _head(self) -> RenderableType:
         scene = self._scene
         title = Text.assemble(
             ("orders that reach their end", "bold"), f"   {scene.elapsed:5.1f} s   ",
-            ("chaos: the worker is killed every few seconds, " + f"{scene.kills} times so far", "red")
+            (f"chaos: the worker was killed {scene.kills} times", "red")
             if self._setting.chaos else "",
         )  # fmt: skip
         figures = Text.assemble(
