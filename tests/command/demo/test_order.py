@@ -65,7 +65,7 @@ def test_any_bytes_are_an_order_or_are_refused(text: bytes) -> None:
     assert found
 
 
-VALUES = st.sampled_from(
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, "", "x", "DE", "a\n", 0, -1, 7, 10**9, 10**30, 0.0, -0.5, 1e300, math.nan, math.inf, []]
 )
 
