@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from upright.actors.errors import ActorError
-from upright.operations.doctor import Finding, examine, of_health
+from upright.operations.doctor import Finding, examine, examine_store, of_health
 
 from .options import ADMIN, JSON, STORE
 from .page import Page, state
@@ -46,6 +46,8 @@ def found(path: Path | None, admin: str | None) -> Iterator[Finding]:
         if finding.name == "service" and finding.verdict == "ok" and admin:
             try:
                 yield from of_health(Live(admin).call("health")["health"])
+                file = Live(admin).call("ps")["process"].get("store") if path is None else None
+                yield from examine_store(Path(file)) if file else ()
             except ActorError as error:
                 yield Finding("health", "fail", str(error), "see its logs")
     if path is None and admin is None:

@@ -51,6 +51,8 @@ class Controls:
         self.system, self._health, self._draining = system, health, draining
         self.started = time.time() if started is None else started
         self._stored = StoreControls(store) if store is not None else None
+        path = getattr(store, "path", None)
+        self._file = None if path is None else str(path)
         self.operations: Mapping[str, Callable[[Given], Answers]] = {
             "tree": self._tree, "ps": self._ps, "send": self._send, "health": self._healthy, "guards": self._guards,
         }  # fmt: skip
@@ -85,7 +87,7 @@ class Controls:
         yield {
             "process": {
                 "pid": os.getpid(), "started": self.started, "python": platform.python_version(),
-                "draining": self._draining is not None and self._draining(),
+                "draining": self._draining is not None and self._draining(), "store": self._file,
             },
             "actors": actors,
             "more": more,

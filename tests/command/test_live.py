@@ -103,6 +103,14 @@ def test_the_doctor_examines_both(service: Running, call: Call) -> None:
     assert verdicts.keys() >= {"admin socket", "service", "health", "sessions", "quick check"}
 
 
+def test_the_doctor_finds_the_store_of_a_service(service: Running, call: Call) -> None:
+    folder, path = service
+    findings = call("doctor", "--json", "--admin", path).document["findings"]
+    places = [finding["found"] for finding in findings if finding["name"] == "place"]
+    assert len(places) == 1
+    assert str(folder / "jobs.db") in places[0]
+
+
 def test_a_socket_that_others_may_use_fails(service: Running, call: Call) -> None:
     _, path = service
     path.chmod(0o666)
