@@ -118,6 +118,9 @@ class ActorSystem:
             await root.start()
             if self.store is not None:
                 await self.store.open(runtime)
+                if self._root is not root:  # whoever has stopped it meanwhile knows of no store
+                    await self.store.close()
+                    raise SystemNotRunning("expected a system that is not stopped while it starts")
                 runtime.store = self.store
             await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
             handlers: HandlerTable = self._letters.__handlers__

@@ -8,14 +8,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import anyio
 import structlog
 
-from upright.actors.errors import ActorError, SystemFailed
+from upright.actors.errors import ActorError, SystemFailed, SystemNotRunning
 from upright.actors.events import Event
 from upright.actors.exits import Exit, Shutdown
 from upright.actors.message import told
@@ -31,6 +32,7 @@ from .health import HealthLimits
 from .last_words import LastWords
 from .notify import Notifier
 from .signals import Signals
+from .until import until
 from .watch import Health
 
 T = TypeVar("T")
@@ -74,13 +76,20 @@ class Service:
         self._signals = Signals(self._heard, chain=True)
         self._leaving = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._asked = 0.0
+        self._up = False
+        self._status = CLEAN
 
     async def start(self) -> Self:
-        """Start the system, and what looks after it. Raises `StartFailed`, `StoreError`s, `SocketRefused`."""
+        """Start the system, and what looks after it; nothing is left of a start that fails. One that is asked to end
+        before it is up fails. Raises `StartFailed`, `StoreError`s, `SocketRefused`, `SystemNotRunning`.
+        """
+        if self.system.running:
+            raise SystemNotRunning("expected a system that is stopped: this one is running already")
         began = time.monotonic()
         self._drain = Drain(self.system, self.health, self._within)
-        self._leaving, self._ending = asyncio.Event(), None
+        self._leaving, self._ending, self._asked = asyncio.Event(), None, 0.0
         if self._listens:
             self._signals.install()
         try:
@@ -88,28 +97,73 @@ class Service:
             if self._admin_path is not None:
                 self._admin = Admin(Path(self._admin_path), self.controls)
                 await self._admin.start()
-            await self.system.start()
+            await self._come_up()
             await self._last_words.start()
         except BaseException:
-            await self._close()
+            await self.stop()
             raise
-        self.health.started = True
+        self.health.started = self._up = True
         if self._notifier.watchdog_s:
             self.health.beaten.append(self._beat)
         self._notifier.tell("READY=1", "STATUS=running", f"MAINPID={os.getpid()}")
         self._tell(ServiceStarted("/", os.getpid(), time.monotonic() - began))
         return self
 
+    async def _come_up(self) -> None:
+        """Start the system. A start that is not wanted any more is not waited for."""
+        starting = asyncio.ensure_future(self.system.start())
+        begun = asyncio.ensure_future(self._drain.begun.wait())
+        try:
+            await asyncio.wait({starting, begun}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                await self.system.stop(within=0)
+        except BaseException:
+            starting.cancel()
+            await asyncio.wait({starting})
+            raise
+        finally:
+            begun.cancel()
+        await starting
+        if self.draining:
+            self._drain.close_intake()  # once more: a store that is opened takes again
+
     async def stop(self) -> None:
-        """Drain, and end. Again, or before a start: does nothing."""
+        """Drain, and end. Again, or before a start: does nothing.
+
+        It is never half done: if the caller is cancelled meanwhile, all of it still ends, and the cancellation is
+        raised afterwards.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop(), name="upright service stop")
+        stopping, cancelled = self._stopping, None
+        with anyio.CancelScope(shield=True):
+            while not stopping.done():
+                try:
+                    await asyncio.wait({stopping})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        self._stopping = None
+        stopping.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _stop(self) -> None:
         self._leaving.set()
+        asked = self.draining or self.system.running
         try:
             if self.system.running:
+                if not self.draining:
+                    self._begin("it was asked to stop")
                 await self._drain.finish()
             if self._ending is not None:
                 await asyncio.wait({self._ending})
+            exit = await self.system.wait()
         finally:
             await self._close()
+        if self._up:
+            self._up, self._status = False, CLEAN if asked or not _gave_up(exit) else FAILED
+            took = time.monotonic() - self._asked if self._asked else 0.0
+            self._tell(ServiceStopped("/", took, self._status))
 
     def begin_drain(self, why: str = "it was asked to") -> None:
         """Take no more work from now on; `stop` ends what runs."""
@@ -124,66 +178,43 @@ class Service:
         """Wait until it takes no more work: then end what would go on for ever."""
         await self._drain.begun.wait()
 
-    async def until_draining(self, source: AsyncIterable[T]) -> AsyncIterator[T]:
+    def until_draining(self, source: AsyncIterable[T]) -> AsyncGenerator[T]:
         """What comes from `source`, until it takes no more work: for streams to clients, who would hold the end up."""
-        items = aiter(source)
-        begun = asyncio.ensure_future(self._drain.begun.wait())
-        following: asyncio.Future[T] | None = None
-        try:
-            while not self._drain.begun.is_set():  # also where there is always something at hand
-                following = asyncio.ensure_future(_next(items))
-                await asyncio.wait({following, begun}, return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    return
-                try:
-                    item = following.result()
-                except _OverError:
-                    return
-                yield item
-        finally:
-            begun.cancel()
-            if following is not None and not following.done():
-                following.cancel()
-                await asyncio.wait({following})
-            close = getattr(items, "aclose", None)
-            if close is not None:
-                await close()
+        return until(self._drain.begun, source)
 
     async def run(self) -> int:
         """Start it, serve until it is asked to stop or gives up, and return the status to exit with: 0 after a drain,
         1 if it did not come up or gave up.
         """
         self._signals = Signals(self._heard, chain=False)
-        status = FAILED
         try:
             await self.start()
         except (ActorError, OSError) as error:
+            if self.draining:  # it was asked to end before it was up
+                return CLEAN
             structlog.get_logger("upright").error("service.refused", error=type(error).__name__, error_text=told(error))
             return FAILED
+        waits = [asyncio.ensure_future(wait) for wait in (self.system.wait(), self._drain.begun.wait())]
         try:
-            ended, begun = (
-                asyncio.ensure_future(self.system.wait()),
-                asyncio.ensure_future(self._drain.begun.wait()),
-            )
-            await asyncio.wait({ended, begun}, return_when=asyncio.FIRST_COMPLETED)
-            begun.cancel()
-            asked = self._drain.begun.is_set()
-            await self.stop()
-            exit: Exit = await ended
-            status = CLEAN if asked or not _gave_up(exit) else FAILED
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for wait in waits:
+                wait.cancel()
             await self.stop()
-            self._tell(ServiceStopped("/", time.monotonic() - self._asked if self._asked else 0.0, status))
-        return status
+        return self._status
+
+    def _begin(self, why: str) -> None:
+        if not self.draining:
+            self._asked = time.monotonic()
+            self._notifier.tell("STOPPING=1", "STATUS=draining")
+            self._drain.begin(why)
 
     def _heard(self, why: str, number: int) -> None:
         """Somebody asks it to end, for that many times."""
         if number > 1:
             self._drain.hurry(f"{why}, again")
             return
-        self._asked = time.monotonic()
-        self._notifier.tell("STOPPING=1", "STATUS=draining")
-        self._drain.begin(why)
+        self._begin(why)
         if self._signals.count and self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._outlast(), name="upright service end")
 
@@ -237,19 +268,8 @@ class Service:
     ) -> None:
         ended = await self.system.wait() if not self.system.running else None
         await self.stop()
-        if ended is not None and _gave_up(ended) and error is None:
+        if ended is not None and _gave_up(ended) and (error is None or isinstance(error, ActorError)):
             raise SystemFailed(ended.why if isinstance(ended, Shutdown) else "") from error
-
-
-class _OverError(Exception):
-    """Nothing more comes from a stream."""
-
-
-async def _next(items: AsyncIterator[T]) -> T:
-    try:
-        return await anext(items)
-    except StopAsyncIteration:
-        raise _OverError from None
 
 
 def _leave(status: int) -> None:

@@ -43,8 +43,18 @@ def top(*children: ChildSpec[Any]) -> ChildSpec[Any]:
     return supervisor("top", *children, max_restarts=0)
 
 
+async def told(ref: Any, handler: Any, word: str) -> int:
+    """The id of a message, once it is stored."""
+    receipt = await ref.tell(handler, word)
+    return int(receipt.id)
+
+
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+class Full(Plain):
+    mailbox = Bounded(1)
 
 
 class Tracked(Actor):
@@ -103,9 +113,9 @@ async def test_its_steps_come_in_their_order(system: Systems, stores: Stores) ->
 
         store.close = note_and_close  # type: ignore[method-assign]
         assert health.ready().ok
-        id = (await made.ref("/top/a", Worker).tell(Worker.do, "hold")).id
+        id = await told(made.ref("/top/a", Worker), Worker.do, "hold")
         await began.wait()
-        behind = (await made.ref("/top/a", Worker).tell(Worker.note, "behind")).id
+        behind = await told(made.ref("/top/a", Worker), Worker.note, "behind")
         drain.begin("a test")
         ending = asyncio.create_task(drain.finish())
         await turns()
@@ -145,8 +155,8 @@ async def test_what_is_cut_off_goes_back_without_having_used_an_attempt(
     book, deed = Book(), kind()
     book.deeds["hang"] = deed
     async with system(top(worker(book)), store=stores(), log=None, grace=GRACE) as first:
-        id = (await first.ref("/top/a", Worker).tell(Worker.do, "hang")).id
-        waits = (await first.ref("/top/a", Worker).tell(Worker.note, "after")).id
+        id = await told(first.ref("/top/a", Worker), Worker.do, "hang")
+        waits = await told(first.ref("/top/a", Worker), Worker.note, "after")
         await deed.began.wait()
         await drain_of(first).finish()
     deed.gate.set()
@@ -179,7 +189,7 @@ async def test_a_handler_that_does_not_end_takes_no_more_than_the_time_and_its_g
 
 async def test_a_deep_tree_whose_ends_take_very_long_takes_no_more_than_the_time_and_its_grace(system: Systems) -> None:
     book = Book()
-    tree = child("leaf", Tracked, book, "leaf", 100.0).options(shutdown=100.0)
+    tree: ChildSpec[Any] = child("leaf", Tracked, book, "leaf", 100.0).options(shutdown=100.0)
     beside = [child(f"beside-{number}", Tracked, book, "", 100.0).options(shutdown=100.0) for number in range(3)]
     for depth in range(5):
         tree = supervisor(f"level-{depth}", tree, *beside).options(shutdown=100.0)
@@ -200,7 +210,7 @@ async def test_a_suspect_that_waits_to_be_alone_goes_back_in_time(system: System
         waiting = asyncio.create_task(store.solitude.enter("somebody", True))
         await turns()
         assert not waiting.done()
-        id = (await made.ref("/top/b", Other).tell(Other.note, "not now")).id
+        id = await told(made.ref("/top/b", Other), Other.note, "not now")
         since = now()
         await drain_of(made).finish()
         assert now() - since <= WITHIN + GRACE
@@ -214,8 +224,7 @@ async def test_a_suspect_that_waits_to_be_alone_goes_back_in_time(system: System
 async def test_senders_who_wait_at_a_full_mailbox_wait_no_longer_and_hold_up_nobody(system: Systems) -> None:
     book, began = Book(), asyncio.Event()
     book.deeds["hold"] = held(began, asyncio.Event())
-    full = type(Plain)("Full", (Plain,), {"mailbox": Bounded(1)})
-    made = system(top(child("a", full, book)), log=None)
+    made = system(top(child("a", Full, book)), log=None)
     async with made:
         ref = made.ref("/top/a", Plain)
         await ref.tell(Plain.do, "hold")

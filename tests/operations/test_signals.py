@@ -1,4 +1,4 @@
-"""A signal that asks a process to end is heard on the loop, and by whoever had it before; afterwards all is as it was."""
+"""A signal that asks a process to end is heard on the loop, and by whoever had it before; then all is as it was."""
 
 import asyncio
 import os
