@@ -1,8 +1,11 @@
 """What the parent of several worker processes knows of them: plain facts that its actors write and its probes read."""
 
+import asyncio
+import contextlib
 import os
 import signal
 import tempfile
+from asyncio.subprocess import Process
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,19 +13,25 @@ import msgspec
 
 from .health import Check
 
+HURRYING = 2.0
+"""Seconds that workers have to leave when they are hurried, before they are killed."""
+LONGEST = 60
+"""Characters of the path of a folder for sockets, which have room for about a hundred."""
 SILENT = 30.0
 """Seconds without a sign of life after which a worker is killed, by default: it hangs."""
 
 
 class Worker(msgspec.Struct):
     """One of them. `pid`: 0 while it does not run. `ready`: its tree is up. `draining`: it ends, as it was asked to.
-    `beat`: when it gave a sign of life last, by `time.monotonic`. `status`: with which it ended last.
+    `asked`: its parent has asked it to. `beat`: when it gave a sign of life last, by `time.monotonic`. `status`: with
+    which it ended last.
     """
 
     number: int
     pid: int = 0
     ready: bool = False
     draining: bool = False
+    asked: bool = False
     since: float = 0.0
     beat: float = 0.0
     status: int | None = None
@@ -46,14 +55,31 @@ class Crew:
         """Whether they were asked to end."""
         self.refused: int | None = None
         """The status of one that cannot run at all: it was called wrongly, and a restart would not mend that."""
+        self.processes: dict[int, Process] = {}
+        """What runs, by the numbers of the workers."""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def folder(self) -> Path:
         """Where their sockets are."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="upright-")
+            place = None if len(tempfile.gettempdir()) <= LONGEST else "/tmp"
+            self._folder = tempfile.TemporaryDirectory(prefix="upright-", dir=place)
         return Path(self._folder.name)
+
+    async def leave(self) -> None:
+        """Nobody looks after them any more: hurry those that are left, and kill those that are left then."""
+        left = dict(self.processes)
+        if not left:
+            return
+        self.hurry_all()
+        waits = [asyncio.ensure_future(process.wait()) for process in left.values()]
+        await asyncio.wait(waits, timeout=HURRYING)
+        for process in left.values():
+            if process.returncode is None:
+                process.kill()
+        await asyncio.wait(waits)
+        self.processes.clear()
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -79,15 +105,25 @@ class Crew:
             filled.append(word)
         return filled
 
-    def signal_all(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send all of them a signal, at once: they end beside each other."""
+    def ask_all(self) -> None:
+        """Ask all of them to end, at once: they do so beside each other."""
         self.ending = True
         for worker in self.workers:
-            if worker.pid:
-                try:
-                    os.kill(worker.pid, number)
-                except ProcessLookupError:  # it has ended just now, and whoever waits for it will hear of it
-                    continue
+            if not worker.asked:
+                self.ask(worker)
+
+    def hurry_all(self) -> None:
+        """Ask them again: what still runs in them is cancelled."""
+        self.ending = True
+        for worker in self.workers:
+            self.ask(worker)
+
+    def ask(self, worker: Worker) -> None:
+        """Ask it to end. To ask it once more is to hurry it."""
+        if worker.pid:
+            worker.asked = True
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now; whoever waits for it will hear of it
+                os.kill(worker.pid, signal.SIGTERM)
 
     def checks(self) -> Iterable[Check]:
         """How they do: the service is ready while one of them is."""

@@ -21,6 +21,8 @@ from .events import WorkerEnded, WorkerHung, WorkerReady, WorkerStarted
 
 USAGE = 2
 """The status of a process that was called wrongly."""
+AFTER = 2.0
+"""Seconds that one has, beyond the time of its drain, before it is killed."""
 DUMPING = 2.0
 """Seconds that one that hangs has to write down where it stands, before it is killed."""
 
@@ -41,36 +43,53 @@ class WorkerProcess(Actor):
     async def started(self) -> None:
         """Start the process. Its standard input is a pipe that ends when this process does, however it does."""
         crew, worker = self._crew, self._worker
-        self._notes = await self._listen()
         environment = crew.environment | {
             "NOTIFY_SOCKET": str(crew.notes_of(worker.number)),
             "WATCHDOG_USEC": str(int(crew.silent * 1e6)),
             "UPRIGHT_WORKER": str(worker.number),
         }
         environment.pop("WATCHDOG_PID", None)
-        self._process = process = await asyncio.create_subprocess_exec(
-            *crew.argv(worker.number), stdin=PIPE, env=environment, start_new_session=True
-        )
+        await self._clear()
+        self._notes = await self._listen()
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *crew.argv(worker.number), stdin=PIPE, env=environment, start_new_session=True
+            )
+        except BaseException:  # nobody calls `stopping` for one that did not start
+            self._over()
+            raise
+        crew.processes[worker.number] = process
         now = time.monotonic()
-        worker.pid, worker.ready, worker.draining, worker.since, worker.beat = process.pid, False, False, now, now
+        worker.pid, worker.ready, worker.draining, worker.asked = process.pid, False, False, False
+        worker.since, worker.beat = now, now
         self._tell(WorkerStarted(self.ctx.path, worker.number, process.pid))
         if crew.ending:
-            process.terminate()
+            crew.ask(worker)
         self.ctx.background(self._attend(process))
 
     async def stopping(self, exit: Exit) -> None:
-        """End the process: ask it, wait, and kill it if it takes too long."""
+        """End the process: ask it, unless it was asked before, which would hurry it; wait, and kill it if it takes too
+        long. It has its patience, and a while for what swallows its end and for the end of the program. Where all are
+        ending, and there is no time left, the crew does the rest.
+        """
         process = self._process
         try:
             if process is not None and process.returncode is None:
-                process.terminate()
+                if not self._worker.asked:
+                    self._crew.ask(self._worker)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), self._crew.patience)
+                    await asyncio.wait_for(process.wait(), self._crew.patience + AFTER)
         finally:
-            if process is not None and process.returncode is None:
-                process.kill()
-                await process.wait()
-            self._over()
+            if process is None or process.returncode is not None or not self._crew.ending:
+                await self._clear()
+                self._over()
+
+    async def _clear(self) -> None:
+        """Kill what is left of an incarnation before: there is one process of a number, though its actor was killed."""
+        left = self._crew.processes.pop(self._worker.number, None)
+        if left is not None and left.returncode is None:
+            left.kill()
+            await left.wait()
 
     async def _attend(self, process: Process) -> None:
         worker, ended = self._worker, asyncio.ensure_future(process.wait())
@@ -88,33 +107,44 @@ class WorkerProcess(Actor):
                         process.kill()
         finally:
             ended.cancel()
+            if self._notes is not None:
+                self._notes.close()
         status, lived = ended.result(), time.monotonic() - worker.since
         worker.status = status
+        was_ready, drained = worker.ready, worker.draining and not worker.asked
         self._over()
-        if self._crew.ending or status == 0:
+        if self._crew.ending or worker.asked or (status == 0 and not drained):
             self.ctx.stop()
             return
-        self._tell(WorkerEnded(self.ctx.path, worker.number, process.pid, how(status), lived))
-        if status == USAGE:
+        if status == USAGE and not was_ready and not drained:
             self._crew.refused = status
+        self._tell(WorkerEnded(self.ctx.path, worker.number, process.pid, how(status), lived))
+        if self._crew.refused is not None:
             self.ctx.stop()
             return
+        # Also one that somebody else has asked to end, with a signal say: it was not to end for good.
         raise WorkerDied(f"worker {worker.number} {how(status)} after {lived:.1f} s")
 
     async def _listen(self) -> asyncio.DatagramTransport:
         path = self._crew.notes_of(self._worker.number)
         path.unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        listening.bind(str(path))
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Notes(self._heard), sock=listening
-        )
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            listening.setblocking(False)
+            listening.bind(str(path))
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Notes(self._heard), sock=listening
+            )
+        except BaseException:
+            listening.close()
+            raise
         return transport
 
     def _heard(self, line: str) -> None:
         worker = self._worker
         worker.beat = time.monotonic()
-        if line == "READY=1" and not worker.ready:
+        # Only one that is up gives signs of life, so that a lost `READY=1` is made up for by the next of them.
+        if line in ("READY=1", "WATCHDOG=1") and not worker.ready and not worker.draining:
             worker.ready = True
             self._tell(WorkerReady(self.ctx.path, worker.number, worker.pid))
         elif line == "STOPPING=1":
@@ -122,6 +152,7 @@ class WorkerProcess(Actor):
 
     def _over(self) -> None:
         self._worker.pid, self._worker.ready = 0, False
+        self._crew.processes.pop(self._worker.number, None)
         if self._notes is not None:
             self._notes.close()
 

@@ -4,11 +4,12 @@ The parent runs none of the service's own actors and opens no store, so it has n
 the probes, and hands on what the command line asks to a worker that can answer.
 """
 
+import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from upright.actors.errors import ActorError
 from upright.actors.system import ActorSystem
 from upright.supervision.backoff import Backoff
 from upright.supervision.build import child, supervisor
@@ -18,8 +19,8 @@ from upright.supervision.supervisor import Supervisor
 from .admin_client import call, calling
 from .controls import Controls
 from .crew import Crew, Worker
-from .errors import Failed, Unreachable
-from .events import ServiceDraining, ServiceHurried
+from .errors import Failed
+from .events import ServiceDraining, ServiceHurried, WorkerEnded
 from .health import Check
 from .service import Service
 from .watch import Health
@@ -31,6 +32,8 @@ ENDLESS = 1_000_000
 """Restarts that are allowed: the parent of a service never gives up on it."""
 SLACK = 5.0
 """Seconds that the actor of a process has beyond the patience with the process itself."""
+ANSWERING = 2.0
+"""Seconds that a worker has to say what is added to the parent's own answer: one that hangs must not hang it."""
 OURS = ("tree", "ps", "health")
 """What the parent answers itself, with what the workers say."""
 
@@ -62,13 +65,14 @@ class WorkersControls(Controls):
         ready = [worker for worker in self._crew.workers if worker.ready]
         if not ready:
             raise Failed("no worker is ready to answer: look at the log, and try again in a moment")
-        async with contextlib.aclosing(calling(self._crew.admin_of(ready[0].number), name, given)) as answers:
+        liveliest = max(ready, key=lambda worker: worker.beat)
+        async with contextlib.aclosing(calling(self._crew.admin_of(liveliest.number), name, given)) as answers:
             async for answer in answers:
                 yield answer
 
     async def _with_workers(self, name: str, own: dict[str, Any]) -> dict[str, Any]:
-        for worker in self._crew.workers:
-            said = await self._asked(worker, name) if worker.ready else {}
+        answers = await asyncio.gather(*(self._asked(worker, name) for worker in self._crew.workers))
+        for worker, said in zip(self._crew.workers, answers, strict=True):
             match name:
                 case "tree":
                     graft(own["tree"], f"/workers/worker-{worker.number}", said.get("tree"))
@@ -81,9 +85,13 @@ class WorkersControls(Controls):
         return own
 
     async def _asked(self, worker: Worker, name: str) -> dict[str, Any]:
-        with contextlib.suppress(Unreachable):  # it has just died: the parent knows, and shows it as down
-            return await call(self._crew.admin_of(worker.number), name)
-        return {}
+        if not worker.ready:
+            return {}
+        try:
+            async with asyncio.timeout(ANSWERING):
+                return await call(self._crew.admin_of(worker.number), name)
+        except (ActorError, TimeoutError):  # it has just died, or hangs: the parent finds out, and shows it as down
+            return {}
 
 
 def graft(root: dict[str, Any], path: str, tree: dict[str, Any] | None) -> None:
@@ -124,11 +132,14 @@ class Workers:
         """Keep them up until it is asked to end; the status to exit with: that of a worker that cannot run at all."""
         self.system.subscribe(self._draining, ServiceDraining)
         self.system.subscribe(self._hurried, ServiceHurried)
+        self.system.subscribe(self._worker_ended, WorkerEnded)
         try:
             status = await self.service.run()
         finally:
             self.system.unsubscribe(self._draining)
             self.system.unsubscribe(self._hurried)
+            self.system.unsubscribe(self._worker_ended)
+            await self.crew.leave()
             self.crew.close()
         return status if self.crew.refused is None else self.crew.refused
 
@@ -136,7 +147,12 @@ class Workers:
         return list(self.crew.checks())
 
     def _draining(self, _: ServiceDraining) -> None:
-        self.crew.signal_all()
+        self.crew.ask_all()
 
     def _hurried(self, _: ServiceHurried) -> None:
-        self.crew.signal_all(signal.SIGTERM)
+        self.crew.hurry_all()
+
+    def _worker_ended(self, _: WorkerEnded) -> None:
+        """All of them are called alike: where one cannot run, the service is not what was asked for."""
+        if self.crew.refused is not None:
+            self.service.begin_drain("a worker cannot run as it is called")
