@@ -4,7 +4,7 @@ One per `ActorSystem`, never global: two systems in a process never see each oth
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context as Variables
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -129,6 +129,13 @@ class Runtime:
         if found is not None:
             check_class(found, actor)
         return Ref(self, path, actor, found)
+
+    def know(self, members: Iterable[tuple[str, type[Any], Any]]) -> None:
+        """Let refs find the durable ones of these actors, which others run."""
+        for path, actor, _ in members:
+            absent = self.absent(path, actor)
+            if absent is not None:
+                self.register(path, absent)
 
     def register(self, path: str, actor: Recipient) -> None:
         """Give a path to an actor. Raises `NameTaken`."""

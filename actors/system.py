@@ -128,18 +128,11 @@ class ActorSystem:
             if self._tree is not None and self._runs:
                 await root.spawn(self._tree.blueprint())
             elif self._tree is not None:
-                self._know(runtime, self._tree)
+                runtime.know(self._tree.members())
         except BaseException:
             await self.stop()
             raise
         return self
-
-    def _know(self, runtime: Runtime, tree: Startable) -> None:
-        """Let refs find the durable actors of the tree, which others run."""
-        for path, actor, _ in tree.members():
-            absent = runtime.absent(path, actor)
-            if absent is not None:
-                runtime.register(path, absent)
 
     async def stop(self, within: float | None = None) -> None:
         """End all actors, the youngest first, each in its own time; return when nothing of the system is left.
