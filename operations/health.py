@@ -101,7 +101,8 @@ def judged(probe: Probe | None, found: Findings, limits: HealthLimits) -> Health
         checks += [_draining(found), _store(found, limits), _backlog(found, limits), *found.more]
     if probe is None:
         checks += [_guards(found), _mailboxes(found), _zombies(found)]
-    worst = max((check.status for check in checks), key=("ok", "degraded", "failed").index)
+    order: tuple[Status, ...] = ("ok", "degraded", "failed")
+    worst = order[max(order.index(check.status) for check in checks)]
     return HealthReport(worst, tuple(checks))
 
 

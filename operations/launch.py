@@ -21,9 +21,9 @@ from .endpoints import Metrics
 from .health import HealthLimits
 from .health_server import AddressInUse, HealthServer
 from .logs import configure_logs
-from .service import Service
+from .service import FAILED, Service
 from .store_from import store_from
-from .tree_from import NoTree, tree_from
+from .tree_from import tree_from
 from .watch import Health
 from .workers import Workers
 
@@ -58,7 +58,10 @@ class Launch(msgspec.Struct, frozen=True):
     @property
     def level(self) -> int:
         """The level of the log, as a number of `logging`."""
-        return logging.getLevelNamesMapping()[self.log_level.upper()]
+        known = logging.getLevelNamesMapping()
+        if self.log_level.upper() not in known:
+            raise ValueError(f"expected log_level to be one of {', '.join(known).lower()}, got {self.log_level!r}")
+        return known[self.log_level.upper()]
 
 
 def launch(wanted: Launch) -> int:
@@ -66,14 +69,19 @@ def launch(wanted: Launch) -> int:
     come up, 2 if it cannot run as it was called.
     """
     json = {"auto": None, "json": True, "text": False}[wanted.log_format]
-    configure_logs(wanted.level, json=json)
+    configure_logs(json=json)
+    log = structlog.get_logger("upright")
     try:
+        configure_logs(wanted.level, json=json)
         factory = loop_factory(wanted.loop)
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_parent(wanted) if wanted.workers is not None else _single(wanted))
-    except (NoTree, ValueError, AddressInUse) as error:
-        structlog.get_logger("upright").error("service.refused", error=type(error).__name__, error_text=told(error))
+    except (ValueError, AddressInUse) as error:
+        log.error("service.refused", error=type(error).__name__, error_text=told(error))
         return USAGE
+    except Exception as error:  # of the module with the tree, say: it goes where all else goes, in the same form
+        log.error("service.failed", error=type(error).__name__, exc_info=True)
+        return FAILED
 
 
 def loop_factory(kind: LoopKind) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from upright.actors.ports import Startable
@@ -23,7 +24,8 @@ def tree_from(text: str, folder: Path | None = None) -> Startable:
     module, colon, name = (part.strip() for part in text.partition(":"))
     if not colon or not name or module.endswith(".py") or not all(module.split(".")):
         raise NoTree(f"expected a module and the name of a tree in it, such as shop.app:tree, got {text!r}")
-    found = imported = _module(module, folder if folder is not None else Path.cwd())
+    imported = _module(module, folder if folder is not None else Path.cwd())
+    found: Any = imported
     for part in name.split("."):
         if not hasattr(found, part):
             near = ", ".join(sorted(each for each, value in vars(imported).items() if is_tree(value))) or "none"
@@ -53,7 +55,7 @@ def _made(text: str, make: Callable[..., object]) -> object:
     return make()
 
 
-def _module(name: str, folder: Path) -> Any:
+def _module(name: str, folder: Path) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:

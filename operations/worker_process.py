@@ -67,7 +67,7 @@ class WorkerProcess(Actor):
             crew.ask(worker)
         self.ctx.background(self._attend(process))
 
-    async def stopping(self, exit: Exit) -> None:
+    async def stopping(self, reason: Exit) -> None:
         """End the process: ask it, unless it was asked before, which would hurry it; wait, and kill it if it takes too
         long. It has its patience, and a while for what swallows its end and for the end of the program. Where all are
         ending, and there is no time left, the crew does the rest.

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ class Parent:
 async def parenting(
     command: Sequence[str], size: int = 1, *, drain: float = 20.0, patience: float = 20.0, restarts: Backoff = QUICK,
     admin: str | None = None, **options: Any,
-) -> AsyncIterator[Parent]:  # fmt: skip
+) -> AsyncGenerator[Parent]:  # fmt: skip
     """A parent that runs, and has ended afterwards."""
     workers = Workers(
         Crew(command, size, patience=patience, **options), drain=drain, admin=admin, restarts=restarts

@@ -63,7 +63,7 @@ class Tracked(Actor):
     def __init__(self, book: Book, name: str, takes: float = 0.0) -> None:
         self._book, self._name, self._takes = book, name, takes
 
-    async def stopping(self, exit: Exit) -> None:
+    async def stopping(self, reason: Exit) -> None:
         await asyncio.sleep(self._takes)
         self._book.add(self._name)
 

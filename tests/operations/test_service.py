@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.operations.bank import Clerk, Ledger, Quiet, system_on
-from tests.operations.managers import first_lines, managing
+from tests.operations.notes import first_lines, managing
 from tests.operations.watching import BOUND, beat, heard
 from upright.actors import Actor, ActorError, ActorSystem, Exit, StartFailed, SystemFailed, SystemNotRunning
 from upright.actors.events import ActorSpawned
@@ -53,7 +53,7 @@ class Held(Actor):
     def __init__(self, gate: asyncio.Event) -> None:
         self._gate = gate
 
-    async def stopping(self, exit: Exit) -> None:
+    async def stopping(self, reason: Exit) -> None:
         await self._gate.wait()
 
 
@@ -63,7 +63,8 @@ class Brief(Actor):
 
 
 def system_of(*children: Any, store: Any = None, **options: Any) -> ActorSystem:
-    tree = supervisor("top", *children, **{"max_restarts": 0, **options})
+    chosen: dict[str, Any] = {"max_restarts": 0, **options}
+    tree = supervisor("top", *children, **chosen)
     return ActorSystem(tree, store=store, log=None, dead_letters=Quiet)
 
 

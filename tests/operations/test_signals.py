@@ -163,9 +163,6 @@ async def test_a_handler_that_a_library_in_c_had_is_replaced_by_the_default(monk
 async def test_a_signal_that_comes_when_the_loop_is_closed_harms_nobody() -> None:
     signals = Signals(Heard(), chain=False)
 
-    async def install() -> None:
-        signals.install()
-
     signals.install()
     loop = asyncio.new_event_loop()
     signals._loop = loop

@@ -88,7 +88,8 @@ async def test_one_that_somebody_else_asks_to_end_comes_back() -> None:
     assert await parent.end() == 0
 
 
-async def test_one_that_hangs_is_killed_and_comes_back() -> None:
+async def test_one_that_hangs_is_killed_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upright.operations.worker_process.DUMPING", 0.1)
     async with parenting(REAL, 2, silent=3.0) as parent:
         first, _ = await parent.ready(1, 2)
         os.kill(first, signal.SIGSTOP)

@@ -1,7 +1,7 @@
 """How tests of health wait: for an event, or for a beat of the loop at which something holds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ def why(health: Health, name: str) -> str:
 
 
 @asynccontextmanager
-async def watched(system: ActorSystem, limits: HealthLimits | None = None, more: Any = None) -> AsyncIterator[Health]:
+async def watched(system: ActorSystem, limits: HealthLimits | None = None, more: Any = None) -> AsyncGenerator[Health]:
     """A system that runs, and its health, as a service has them."""
     health = Health(system, limits) if more is None else Health(system, limits, more)
     health.start()

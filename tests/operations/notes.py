@@ -1,7 +1,7 @@
 """Who manages a service in a test: a socket to which it tells how it does, as systemd has one."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Manager:
 @contextmanager
 def managing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool = False, watchdog_s: float = 0.0
-) -> Iterator[Manager]:
+) -> Generator[Manager]:
     """A manager whose socket the environment names."""
     address = str(folder / "manager")
     name = f"@{address}" if abstract else address
