@@ -53,10 +53,13 @@ class Crew:
         self.workers = [Worker(number) for number in range(1, size + 1)]
         self.ending = False
         """Whether they were asked to end."""
+        self._hurried = False
         self.refused: int | None = None
         """The status of one that cannot run at all: it was called wrongly, and a restart would not mend that."""
         self.processes: dict[int, Process] = {}
         """What runs, by the numbers of the workers."""
+        self.listening: dict[int, asyncio.DatagramTransport] = {}
+        """Where is heard how they do, by their numbers."""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -70,6 +73,8 @@ class Crew:
     async def leave(self) -> None:
         """Nobody looks after them any more: hurry those that are left, and kill those that are left then."""
         left = dict(self.processes)
+        for number in tuple(self.listening):
+            self.listen_no_more(number)
         if not left:
             return
         self.hurry_all()
@@ -80,6 +85,12 @@ class Crew:
                 process.kill()
         await asyncio.wait(waits)
         self.processes.clear()
+
+    def listen_no_more(self, number: int) -> None:
+        """Hear nothing more of a worker."""
+        listening = self.listening.pop(number, None)
+        if listening is not None:
+            listening.close()
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -113,8 +124,10 @@ class Crew:
                 self.ask(worker)
 
     def hurry_all(self) -> None:
-        """Ask them again: what still runs in them is cancelled."""
-        self.ending = True
+        """Ask them again, once: what still runs in them is cancelled. A third signal would end them in its midst."""
+        if self._hurried:
+            return
+        self.ending = self._hurried = True
         for worker in self.workers:
             self.ask(worker)
 

@@ -38,7 +38,6 @@ class WorkerProcess(Actor):
         self._crew = crew
         self._worker: Worker = crew.workers[number - 1]
         self._process: Process | None = None
-        self._notes: asyncio.DatagramTransport | None = None
 
     async def started(self) -> None:
         """Start the process. Its standard input is a pipe that ends when this process does, however it does."""
@@ -50,7 +49,7 @@ class WorkerProcess(Actor):
         }
         environment.pop("WATCHDOG_PID", None)
         await self._clear()
-        self._notes = await self._listen()
+        await self._listen()
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *crew.argv(worker.number), stdin=PIPE, env=environment, start_new_session=True
@@ -86,6 +85,7 @@ class WorkerProcess(Actor):
 
     async def _clear(self) -> None:
         """Kill what is left of an incarnation before: there is one process of a number, though its actor was killed."""
+        self._crew.listen_no_more(self._worker.number)
         left = self._crew.processes.pop(self._worker.number, None)
         if left is not None and left.returncode is None:
             left.kill()
@@ -107,8 +107,6 @@ class WorkerProcess(Actor):
                         process.kill()
         finally:
             ended.cancel()
-            if self._notes is not None:
-                self._notes.close()
         status, lived = ended.result(), time.monotonic() - worker.since
         worker.status = status
         was_ready, drained = worker.ready, worker.draining and not worker.asked
@@ -125,7 +123,7 @@ class WorkerProcess(Actor):
         # Also one that somebody else has asked to end, with a signal say: it was not to end for good.
         raise WorkerDied(f"worker {worker.number} {how(status)} after {lived:.1f} s")
 
-    async def _listen(self) -> asyncio.DatagramTransport:
+    async def _listen(self) -> None:
         path = self._crew.notes_of(self._worker.number)
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -138,7 +136,7 @@ class WorkerProcess(Actor):
         except BaseException:
             listening.close()
             raise
-        return transport
+        self._crew.listening[self._worker.number] = transport
 
     def _heard(self, line: str) -> None:
         worker = self._worker
@@ -153,8 +151,7 @@ class WorkerProcess(Actor):
     def _over(self) -> None:
         self._worker.pid, self._worker.ready = 0, False
         self._crew.processes.pop(self._worker.number, None)
-        if self._notes is not None:
-            self._notes.close()
+        self._crew.listen_no_more(self._worker.number)
 
     def _tell(self, event: Event) -> None:
         if self.ctx.bus.wants(type(event)):

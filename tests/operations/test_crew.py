@@ -82,6 +82,7 @@ def test_each_is_asked_once_and_again_only_where_there_is_a_hurry(crew: Crew, mo
     assert sent == [(11, signal.SIGTERM), (12, signal.SIGTERM)]
     assert crew.ending
     crew.hurry_all()
+    crew.hurry_all()
     assert sent[2:] == [(11, signal.SIGTERM), (12, signal.SIGTERM)]
 
 
