@@ -49,6 +49,7 @@ class Service:
     `drain`: seconds in which all of it ends when it is asked to. `limits`: from when on its health is not well.
     `admin`: the path of a socket at which the command line finds it; None for none. `signals`: whether SIGTERM and
     SIGINT make it drain; whoever had them before hears of them too. `health`, `controls`: in place of its own.
+    `announces`: whether it tells the manager that started it as soon as it is up, or leaves that to `tell_ready`.
 
     Inside another server, a drain begins with the signal: nothing new is begun, and `draining` tells streams to end.
     The system ends when the server ends the lifespan, or, if clients hold that up, a little before the time is over;
@@ -59,9 +60,9 @@ class Service:
     def __init__(
         self, system: ActorSystem, *, drain: float = DRAIN, limits: HealthLimits | None = None,
         admin: str | os.PathLike[str] | None = None, signals: bool = True, health: Health | None = None,
-        controls: Controls | None = None,
+        controls: Controls | None = None, announces: bool = True,
     ) -> None:  # fmt: skip
-        self.system = system
+        self.system, self._announces = system, announces
         self.health = health if health is not None else Health(system, limits)
         """What its probes answer."""
         self._within, self._listens, self._admin_path = seconds("drain", drain), signals, admin
@@ -76,9 +77,10 @@ class Service:
         self._signals = Signals(self._heard, chain=True)
         self._leaving = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._asked = 0.0
-        self._up = False
+        self._up = self._is_let_down = False
         self._status = CLEAN
 
     async def start(self) -> Self:
@@ -90,6 +92,7 @@ class Service:
         began = time.monotonic()
         self._drain = Drain(self.system, self.health, self._within)
         self._leaving, self._ending, self._asked = asyncio.Event(), None, 0.0
+        self._is_let_down = False
         if self._listens:
             self._signals.install()
         try:
@@ -105,9 +108,27 @@ class Service:
         self.health.started = self._up = True
         if self._notifier.watchdog_s:
             self.health.beaten.append(self._beat)
-        self._notifier.tell("READY=1", "STATUS=running", f"MAINPID={os.getpid()}")
+        if self._signals.chains:
+            self._following = asyncio.get_running_loop().create_task(self._follow(), name="upright service")
+        if self._announces:
+            self.tell_ready()
         self._tell(ServiceStarted("/", os.getpid(), time.monotonic() - began))
         return self
+
+    def tell_ready(self) -> None:
+        """Tell whoever started the process that it takes work."""
+        self._notifier.tell("READY=1", "STATUS=running", f"MAINPID={os.getpid()}")
+
+    async def _follow(self) -> None:
+        """Where the tree gives up, the server that runs this has nothing left to serve: have it leave, so that the
+        process ends and is started anew.
+        """
+        await self.system.wait()
+        if not self.draining:
+            self._is_let_down = True
+            self._begin("its tree has ended")
+            self._signals.forward(signal.SIGTERM)
+            self._ending = asyncio.get_running_loop().create_task(self._outlast(), name="upright service end")
 
     async def _come_up(self) -> None:
         """Start the system. A start that is not wanted any more is not waited for."""
@@ -149,7 +170,7 @@ class Service:
 
     async def _stop(self) -> None:
         self._leaving.set()
-        asked = self.draining or self.system.running
+        asked = self.system.running or (self.draining and not self._is_let_down)
         try:
             if self.system.running:
                 if not self.draining:
@@ -228,7 +249,7 @@ class Service:
         for _ in range(2):  # uvicorn leaves at once at its second SIGINT
             self._signals.forward(signal.SIGINT)
         if not await self._leaves(LAST):  # from Python 3.12 on its server waits even then for whoever is connected
-            asyncio.get_running_loop().call_soon(_leave, 128 + self._signals.first)
+            asyncio.get_running_loop().call_soon(_leave, 128 + (self._signals.first or signal.SIGTERM))
 
     async def _leaves(self, within: float, *sooner: asyncio.Event) -> bool:
         """Whether the server that runs this lets go of it within so many seconds, or until one of the events."""
@@ -245,6 +266,10 @@ class Service:
             self._notifier.tell("WATCHDOG=1")
 
     async def _close(self) -> None:
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+            await asyncio.wait({following})
         self._signals.restore()
         if self._beat in self.health.beaten:
             self.health.beaten.remove(self._beat)

@@ -29,7 +29,7 @@ class Signals:
     def __init__(
         self, heard: Callable[[str, int], None], chain: bool, wanted: Iterable[signal.Signals] = ASKING
     ) -> None:
-        self._heard, self._chain, self._wanted = heard, chain, tuple(wanted)
+        self._heard, self.chains, self._wanted = heard, chain, tuple(wanted)
         self._before: dict[int, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.count = 0
@@ -63,10 +63,10 @@ class Signals:
         self.count += 1
         self.first = self.first or number
         name, loop = signal.Signals(number).name, self._loop
-        if self.count >= AT_ONCE and not self._chain:
+        if self.count >= AT_ONCE and not self.chains:
             os._exit(128 + number)
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._heard, name, self.count)
         before = self._before.get(number)
-        if self._chain and self.count != HURRY and callable(before):
+        if self.chains and self.count != HURRY and callable(before):
             before(number, frame)

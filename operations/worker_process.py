@@ -23,6 +23,8 @@ USAGE = 2
 """The status of a process that was called wrongly."""
 AFTER = 2.0
 """Seconds that one has, beyond the time of its drain, before it is killed."""
+STARTING = 20
+"""Times as long may one be silent that has not started yet: it may import much, or bring an old store up to date."""
 DUMPING = 2.0
 """Seconds that one that hangs has to write down where it stands, before it is killed."""
 
@@ -99,7 +101,8 @@ class WorkerProcess(Actor):
                 if ended.done():
                     break
                 silent = time.monotonic() - worker.beat
-                if worker.ready and not worker.draining and silent > self._crew.silent:
+                limit = self._crew.silent * (1 if worker.ready else STARTING)
+                if not worker.draining and silent > limit:
                     self._tell(WorkerHung(self.ctx.path, worker.number, process.pid, silent))
                     process.send_signal(signal.SIGABRT)
                     await asyncio.wait({ended}, timeout=DUMPING)

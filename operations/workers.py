@@ -20,7 +20,7 @@ from .admin_client import call, calling
 from .controls import Controls
 from .crew import Crew, Worker
 from .errors import Failed
-from .events import ServiceDraining, ServiceHurried, WorkerEnded
+from .events import ServiceDraining, ServiceHurried, WorkerEnded, WorkerReady
 from .health import Check
 from .service import Service
 from .watch import Health
@@ -126,19 +126,24 @@ class Workers:
         self.system = ActorSystem(tree_of(crew, restarts))
         self.health = Health(self.system, more=self._checks)
         controls = WorkersControls(self.system, crew, self.health)
-        self.service = Service(self.system, drain=drain, admin=admin, health=self.health, controls=controls)
+        self._is_told = False
+        self.service = Service(
+            self.system, drain=drain, admin=admin, health=self.health, controls=controls, announces=False
+        )
 
     async def run(self) -> int:
         """Keep them up until it is asked to end; the status to exit with: that of a worker that cannot run at all."""
         self.system.subscribe(self._draining, ServiceDraining)
         self.system.subscribe(self._hurried, ServiceHurried)
         self.system.subscribe(self._worker_ended, WorkerEnded)
+        self.system.subscribe(self._worker_ready, WorkerReady)
         try:
             status = await self.service.run()
         finally:
             self.system.unsubscribe(self._draining)
             self.system.unsubscribe(self._hurried)
             self.system.unsubscribe(self._worker_ended)
+            self.system.unsubscribe(self._worker_ready)
             await self.crew.leave()
             self.crew.close()
         return status if self.crew.refused is None else self.crew.refused
@@ -151,6 +156,12 @@ class Workers:
 
     def _hurried(self, _: ServiceHurried) -> None:
         self.crew.hurry_all()
+
+    def _worker_ready(self, _: WorkerReady) -> None:
+        """The first of them takes work, and so does the service."""
+        if not self._is_told and not self.service.draining:
+            self._is_told = True
+            self.service.tell_ready()
 
     def _worker_ended(self, _: WorkerEnded) -> None:
         """All of them are called alike: where one cannot run, the service is not what was asked for."""

@@ -74,9 +74,19 @@ def test_a_loop_that_is_held_up_is_reported_with_where_it_stands() -> None:
 
 @given(
     st.builds(
-        Findings, st.booleans(), st.booleans(), st.sampled_from(["", "x"]), st.floats(0, 99), st.just(""),
-        st.floats(0, 99), st.sampled_from(["", "x"]), st.integers(0, 200), st.just(()), st.just(()), st.integers(0, 2),
-    )  # fmt: skip
+        Findings,
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(["", "x"]),
+        st.floats(0, 99),
+        st.just(""),
+        st.floats(0, 99),
+        st.sampled_from(["", "x"]),
+        st.integers(0, 200),
+        st.just(()),
+        st.just(()),
+        st.integers(0, 2),
+    )
 )
 def test_what_is_ready_has_started_and_lives(found: Findings) -> None:
     if judged("ready", found, LIMITS).ok:
