@@ -2,8 +2,6 @@
 
 import asyncio
 import math
-import traceback
-from types import FrameType
 from typing import Any, Protocol
 
 from .actor import Actor
@@ -12,6 +10,7 @@ from .durable import Delivered
 from .envelope import DETACHED, IN_HAND, Envelope
 from .events import ActorStopped, HookFailed, ZombieDetached
 from .exits import Exit, Killed
+from .frames import frames_of, stack_text
 from .handlers import Handler, HandlerTable
 from .incarnation import Incarnation
 from .mailbox import Mailbox
@@ -137,19 +136,3 @@ def post_mortem(life: Incarnation) -> str:
     for task in life.tasks.all():
         frames += frames_of(task.get_coro())
     return stack_text(frames)
-
-
-def stack_text(frames: list[FrameType]) -> str:
-    """Frames as a traceback prints them, without local variables."""
-    return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
-
-
-def frames_of(step: Any) -> list[FrameType]:
-    """The frames of a suspended coroutine, outermost first. (`Task.get_stack` gives only one of them.)"""
-    frames: list[FrameType] = []
-    while step is not None and len(frames) < 100:
-        frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None) or getattr(step, "ag_frame", None)
-        if frame is not None:
-            frames.append(frame)
-        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None) or getattr(step, "ag_await", None)
-    return frames

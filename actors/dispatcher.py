@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Protocol
 
+from .carrier import RESTING, Carried, Carrier
 from .handover import Handover
 
 SLICE = 64
@@ -27,17 +28,13 @@ STINT = 0.0005
 """Seconds between two returns to the event loop, about; a drain that used up its budget returns at once."""
 
 
-class Job(Protocol):
+class Job(Carried, Protocol):
     """What can be carried. While it waits, `carrier` is the task that stays with it, or the handover that it waits for:
     for whoever wants to cancel it.
     """
 
     context: Context
     carrier: asyncio.Task[None] | Handover | None
-    stack: Coroutine[Any, Any, Any] | None
-
-    @property
-    def path(self) -> str: ...
 
     def cancelled_at_rest(self, error: asyncio.CancelledError) -> None:
         """Its own task was cancelled while nothing ran in it; solo jobs only."""
@@ -128,9 +125,8 @@ class Dispatcher:
     def _hire(self) -> None:
         # An empty context: a carrier must not keep the request id, say, of whoever happened to start the system.
         # Not loop.create_task: an eager task factory would run the queue inside of whoever pushes.
-        task: asyncio.Task[None] = asyncio.Task(
-            self._main(), loop=self._loop, name="upright carrier", context=Context()
-        )
+        task = Carrier(self._main(), loop=self._loop, name=RESTING, context=Context())
+        task.running = self._shown
         self._carriers.add(task)
         self._server = task
         task.add_done_callback(self._fired)
@@ -153,7 +149,9 @@ class Dispatcher:
     def _carry(self) -> Generator[Any, Any, None]:
         loop, ready, clock = self._loop, self.ready, self._loop.time
         task = asyncio.current_task(loop)
-        left, self.until = SLICE, clock() + STINT
+        assert isinstance(task, Carrier)
+        stint = 1 if loop.get_debug() else SLICE
+        left, self.until = stint, clock() + STINT
         while True:
             if not ready:
                 if self._closing:
@@ -168,7 +166,8 @@ class Dispatcher:
                     # A task group or cancel scope that `started()` opened has failed, and cancels its host task.
                     self._waiter = None
                     self.owner.cancelled_at_rest(error)
-                left, self.until = SLICE, clock() + STINT
+                stint = 1 if loop.get_debug() else SLICE
+                left, self.until = stint, clock() + STINT
                 continue
             job = ready.popleft()
             self._shown.now = job
@@ -179,9 +178,14 @@ class Dispatcher:
                 self._shown.now = None
                 left -= 1
                 if end.value or not left or (not left & 7 and clock() > self.until):
+                    if stint == 1:
+                        task.after = job.path
                     yield
-                    left, self.until = SLICE, clock() + STINT
-                if task is not None and task.cancelling() and not self._solo:
+                    if task.after:
+                        task.after = ""
+                    stint = 1 if loop.get_debug() else SLICE
+                    left, self.until = stint, clock() + STINT
+                if task.cancelling() and not self._solo:
                     # The handler cancelled its task and then did not wait. That must not hit the next actor.
                     self._retire()
                     return
@@ -199,12 +203,10 @@ class Dispatcher:
                 return
 
     def _stay(
-        self, task: asyncio.Task[None] | None, job: Job, steps: Coroutine[Any, Any, bool], awaited: Any
+        self, task: Carrier, job: Job, steps: Coroutine[Any, Any, bool], awaited: Any
     ) -> Generator[Any, Any, None]:
-        run, name = job.context.run, task.get_name() if task is not None else ""
-        job.stack = steps
-        if task is not None:
-            task.set_name(job.path)
+        run = job.context.run
+        job.stack, task.job = steps, job
         try:
             while True:
                 self._shown.now, job.carrier = None, task
@@ -216,6 +218,8 @@ class Dispatcher:
                     steps.close()
                     raise
                 except BaseException as error:
+                    if error.__traceback__ is not None:  # its last line would be the one above, not the handler's
+                        error.__traceback__ = error.__traceback__.tb_next
                     resume, value = steps.throw, error
                 self._shown.now, job.carrier = job, None
                 awaited = run(resume, value)
@@ -223,8 +227,6 @@ class Dispatcher:
         except StopIteration:
             return
         finally:
-            self._shown.now = job.carrier = job.stack = None
-            if task is not None:
-                task.set_name(name)
-                while task.cancelling():  # what was cancelled was the handler, and it has ended
-                    task.uncancel()
+            self._shown.now = job.carrier = job.stack = task.job = None
+            while task.cancelling():  # what was cancelled was the handler, and it has ended
+                task.uncancel()

@@ -1,10 +1,12 @@
 """The event loops on which every law holds: asyncio, in debug mode too, with eager tasks, and uvloop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvloop
+
+from upright.actors import ActorSystem
 
 MakeLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -24,3 +26,15 @@ def eager() -> asyncio.AbstractEventLoop:
 
 
 LOOPS: list[MakeLoop] = [asyncio.new_event_loop, debugging, eager, uvloop.new_event_loop]
+
+
+def run(make_loop: MakeLoop, scene: Callable[[ActorSystem], Awaitable[None]]) -> None:
+    """Play a scene in a system of its own, which leaves no task behind."""
+
+    async def main() -> None:
+        async with ActorSystem(log=None) as system:
+            await asyncio.wait_for(scene(system), 60)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(main())

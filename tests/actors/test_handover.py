@@ -31,6 +31,7 @@ class Step:
         self.context = Context()
         self.carrier: asyncio.Task[None] | Handover | None = None
         self.stack: Coroutine[Any, Any, Any] | None = None
+        self.turn = None
 
     def activate(self) -> Coroutine[Any, Any, bool]:
         steps, self.stack, self.carrier = self.stack, None, None
@@ -297,7 +298,7 @@ async def test_only_a_portable_handler_that_has_not_waited_is_set_aside_and_any_
         guardian, tasks = await guarded(s, kind, gate)
         parent: Any = guardian.recipient
         assert (type(parent.life.carrier) is Handover) is (kind is Guardian)
-        assert ("/guardian" in carriers()) is (held or kind is Solitary)
+        assert ("/guardian child_ended" in carriers()) is (held or kind is Solitary)
         asked = asyncio.create_task(guardian.ask(Guardian.do, rest))
         await settle()
         assert asked.done() is (kind is Besides)

@@ -1,12 +1,11 @@
 """The laws that hold on every event loop, in real time: asyncio, in debug mode too, with eager tasks, and uvloop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.actors.lives import Doer, Oops, crash
-from tests.actors.loops import LOOPS, MakeLoop
+from tests.actors.loops import LOOPS, MakeLoop, run
 from upright.actors import Actor, ActorFailed, ActorSystem
 
 
@@ -26,16 +25,6 @@ class Relay(Actor):
 
     async def leave(self) -> None:
         raise SystemExit(3)
-
-
-def run(make_loop: MakeLoop, scene: Callable[[ActorSystem], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with ActorSystem(log=None) as system:
-            await scene(system)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(main())
 
 
 @pytest.mark.parametrize("make_loop", LOOPS)

@@ -149,8 +149,8 @@ def slow(book: Book, name: str, *starts: Deed) -> ChildSpec[Doer]:
 
 
 def carriers() -> set[str]:
-    """The names of the tasks that carry: the path of an actor that holds one."""
-    return {task.get_name() for task in asyncio.all_tasks()}
+    """The paths of the actors that hold a task, by its name."""
+    return {task.get_name().partition(" ")[0] for task in asyncio.all_tasks()}
 
 
 def is_aside(s: ActorSystem, path: str) -> bool:

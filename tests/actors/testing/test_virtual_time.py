@@ -121,7 +121,7 @@ class TestDeadlock:
                 finally:
                     rescue.cancel()
 
-        with pytest.raises(VirtualDeadlock, match=r"/stuck in "):
+        with pytest.raises(VirtualDeadlock, match=r"/stuck wait in "):
             run(main(), deadlock_after=0.2)
 
     def test_patience_is_0_or_more(self) -> None:
