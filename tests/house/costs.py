@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from upright.actors import Actor, ActorSystem
+from upright.actors import Actor, ActorSystem, dispatcher
 from upright.persistence import Durable, Memory
 from upright.supervision import Bulkhead, CircuitBreaker, child, supervisor
 
@@ -151,6 +151,7 @@ def measured() -> dict[str, Cost]:
 
 
 def main() -> None:
+    dispatcher.STINT = 3600.0  # else a slow machine ends its drains sooner, and has more of them to count
     found = measured()
     if "--write" in sys.argv:
         marks: dict[str, Any] = json.loads(MARKS.read_text("utf-8")) if MARKS.exists() else {}

@@ -11,7 +11,7 @@ from tests.house.costs import MARKS, VERSION
 from tests.house.rooms import ROOT
 
 SLACK = 1.05
-"""What a count may be above its mark: where a drain ends depends a little on the clock."""
+"""What a count may be above its mark: in which turn of the loop a message comes depends a little on the machine."""
 MARKED: dict[str, Any] = json.loads(MARKS.read_text("utf-8"))
 
 
