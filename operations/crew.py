@@ -4,27 +4,31 @@ import asyncio
 import contextlib
 import os
 import signal
-import tempfile
+import time
 from asyncio.subprocess import Process
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from .crew_folder import CrewFolder
 from .health import Check
+from .worker_health import WorkerHealth
 
+FAILED, USAGE = 1, 2
+"""The statuses of a process that did not come up, and of one that was called wrongly."""
 HURRYING = 2.0
 """Seconds that workers have to leave when they are hurried, before they are killed."""
-LONGEST = 60
-"""Characters of the path of a folder for sockets, which have room for about a hundred."""
 SILENT = 30.0
 """Seconds without a sign of life after which a worker is killed, by default: it hangs."""
+STILL = 5.0
+"""Seconds without a sign of life after which a worker is told as not well: those that do well give two a second."""
 
 
 class Worker(msgspec.Struct):
     """One of them. `pid`: 0 while it does not run. `ready`: its tree is up. `draining`: it ends, as it was asked to.
-    `asked`: its parent has asked it to. `beat`: when it gave a sign of life last, by `time.monotonic`. `status`: with
-    which it ended last.
+    `asked`: its parent has asked it to. `beat`: when it gave a sign of life last, by `time.monotonic`; `heard`: when it
+    told anything. `said`: how it does, by itself. `status`: with which it ended last.
     """
 
     number: int
@@ -34,7 +38,19 @@ class Worker(msgspec.Struct):
     asked: bool = False
     since: float = 0.0
     beat: float = 0.0
+    heard: float = 0.0
+    said: WorkerHealth | None = None
     status: int | None = None
+
+    def trouble(self, now: float) -> str:
+        """Why it should be given no work; "" if it should be."""
+        if self.draining or not self.pid:
+            return "it ends" if self.draining else "it does not run"
+        if not self.ready:
+            return "it is not up yet"
+        if now - self.heard > STILL:
+            return f"it has told nothing for {now - self.heard:.0f} s"
+        return "" if self.said is None or self.said.ready else self.said.why or "it is not ready"
 
 
 class Crew:
@@ -54,21 +70,27 @@ class Crew:
         self.ending = False
         """Whether they were asked to end."""
         self._hurried = False
+        self.was_up = False
+        """Whether one of them has ever been ready."""
+        self.failed: set[int] = set()
+        """The numbers of those that ended with an error before they were ready, by themselves."""
         self.refused: int | None = None
-        """The status of one that cannot run at all: it was called wrongly, and a restart would not mend that."""
+        """The status to end with, where they cannot run at all: they were called wrongly, or none of them came up."""
         self.processes: dict[int, Process] = {}
         """What runs, by the numbers of the workers."""
         self.listening: dict[int, asyncio.DatagramTransport] = {}
         """Where is heard how they do, by their numbers."""
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = CrewFolder()
 
     @property
     def folder(self) -> Path:
         """Where their sockets are."""
-        if self._folder is None:
-            place = None if len(tempfile.gettempdir()) <= LONGEST else "/tmp"
-            self._folder = tempfile.TemporaryDirectory(prefix="upright-", dir=place)
-        return Path(self._folder.name)
+        return self._folder.path
+
+    async def quiet(self) -> None:
+        """Wait until all of them have ended."""
+        while left := [process for process in self.processes.values() if process.returncode is None]:
+            await asyncio.gather(*(process.wait() for process in left))
 
     async def leave(self) -> None:
         """Nobody looks after them any more: hurry those that are left, and kill those that are left then."""
@@ -94,9 +116,7 @@ class Crew:
 
     def close(self) -> None:
         """Leave nothing behind."""
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            folder.cleanup()
+        self._folder.close()
 
     def admin_of(self, number: int) -> Path:
         """The admin socket of a worker."""
@@ -138,10 +158,33 @@ class Crew:
             with contextlib.suppress(ProcessLookupError):  # it has ended just now; whoever waits for it will hear of it
                 os.kill(worker.pid, signal.SIGTERM)
 
+    def answering(self) -> list[Worker]:
+        """Those that can be asked, the liveliest first: those that are up, and then those that start or end."""
+        there = [worker for worker in self.workers if worker.pid and self.admin_of(worker.number).exists()]
+        return sorted(there, key=lambda worker: (worker.ready, worker.beat), reverse=True)
+
+    def ended(self, worker: Worker, status: int, was_ready: bool) -> None:
+        """A worker has ended by itself. While none has ever been ready, one that was called wrongly is enough, and so
+        are all that did not come up: a restart would mend nothing, or is up to whoever has started the parent.
+        """
+        if self.was_up or was_ready or status <= 0:
+            return
+        self.failed.add(worker.number)
+        if status == USAGE:
+            self.refused = USAGE
+        elif len(self.failed) == len(self.workers):
+            self.refused = FAILED
+
     def checks(self) -> Iterable[Check]:
         """How they do: the service is ready while one of them is."""
-        down = [str(worker.number) for worker in self.workers if not worker.ready]
-        if not down:
-            return (Check("workers"),)
-        none = len(down) == len(self.workers)
-        return (Check("workers", "failed" if none else "degraded", f"not ready: {', '.join(down)}"),)
+        now = time.monotonic()
+        troubles = [(worker, worker.trouble(now)) for worker in self.workers]
+        well = sum(not trouble for _, trouble in troubles)
+        if well == len(self.workers):
+            yield Check("workers")
+        else:
+            yield Check("workers", "degraded" if well else "failed", f"{well} of {len(self.workers)} are ready")
+        for worker, trouble in troubles:
+            why = trouble or (worker.said.why if worker.said is not None else "")
+            if why:
+                yield Check(f"worker {worker.number}", "degraded", why)

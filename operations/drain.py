@@ -5,7 +5,7 @@ unharmed; the children end in reverse order; the store is flushed and closed.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from upright.actors.system import ActorSystem
 from upright.persistence.store import Store
@@ -23,10 +23,13 @@ class Drain:
     """Ends a system within `within` seconds since `begin`, and its `grace` more if somebody swallows being cancelled.
 
     `begin()` is at once: from then on nothing new is begun. `finish()` waits for the end. `hurry()` cuts the wait off.
+    `quiet`: what is waited for before the system ends, in place of what runs from its store.
     """
 
-    def __init__(self, system: ActorSystem, health: Health, within: float) -> None:
-        self._system, self._health, self.within = system, health, within
+    def __init__(
+        self, system: ActorSystem, health: Health, within: float, quiet: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._system, self._health, self.within, self._quiet = system, health, within, quiet
         self.begun = asyncio.Event()
         """Set as soon as nothing new is begun."""
         self.hurried = asyncio.Event()
@@ -75,7 +78,9 @@ class Drain:
 
     async def _finish(self) -> None:
         store = self._system.store
-        if isinstance(store, Store) and self._system.running:
+        if self._quiet is not None and self._system.running:
+            await self._in_time(self._quiet(), self._ending())
+        elif isinstance(store, Store) and self._system.running:
             await self._in_time(store.quiet(), self.left - (1 - SHARE) * self.within)
         stopping = asyncio.ensure_future(self._system.stop(within=self._ending()))
         if not await self._in_time(asyncio.shield(stopping), None):

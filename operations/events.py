@@ -7,7 +7,7 @@ from upright.actors.events import Event
 
 
 class ServiceStarted(Event, frozen=True):
-    """Its tree is up, and it takes work. `took_s`: since it was asked to."""
+    """Its tree is up, or that of its first worker, and it takes work. `took_s`: since it was asked to."""
 
     name: ClassVar[str] = "service.started"
     level: ClassVar[int] = logging.INFO

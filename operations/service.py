@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -41,6 +41,13 @@ DRAIN = 25.0
 LAST = 1.0
 """Seconds that a server has for leaving, when it is told that the time is over."""
 CLEAN, FAILED = 0, 1
+Judge = Callable[[Exception], tuple[int, str]]
+"""With what status a service ends that did not come up, and what is said of it."""
+
+
+def not_up(error: Exception) -> tuple[int, str]:
+    """It did not come up: starting it again may help."""
+    return FAILED, told(error)
 
 
 class Service:
@@ -49,7 +56,8 @@ class Service:
     `drain`: seconds in which all of it ends when it is asked to. `limits`: from when on its health is not well.
     `admin`: the path of a socket at which the command line finds it; None for none. `signals`: whether SIGTERM and
     SIGINT make it drain; whoever had them before hears of them too. `health`, `controls`: in place of its own.
-    `announces`: whether it tells the manager that started it as soon as it is up, or leaves that to `tell_ready`.
+    `announces`: whether it has started, and tells so, as soon as its tree is up, or leaves that to `tell_ready`.
+    `quiet`: what a drain waits for before the system ends, in place of what runs from its store.
 
     Inside another server, a drain begins with the signal: nothing new is begun, and `draining` tells streams to end.
     The system ends when the server ends the lifespan, or, if clients hold that up, a little before the time is over;
@@ -60,9 +68,9 @@ class Service:
     def __init__(
         self, system: ActorSystem, *, drain: float = DRAIN, limits: HealthLimits | None = None,
         admin: str | os.PathLike[str] | None = None, signals: bool = True, health: Health | None = None,
-        controls: Controls | None = None, announces: bool = True,
+        controls: Controls | None = None, announces: bool = True, quiet: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
-        self.system, self._announces = system, announces
+        self.system, self._announces, self._quiet = system, announces, quiet
         self.health = health if health is not None else Health(system, limits)
         """What its probes answer."""
         self._within, self._listens, self._admin_path = seconds("drain", drain), signals, admin
@@ -72,16 +80,16 @@ class Service:
         """What can be asked of it, by the command line say."""
         self._admin: Admin | None = None
         self._notifier = Notifier()
-        self._drain = Drain(system, self.health, self._within)
+        self._drain = Drain(system, self.health, self._within, quiet)
         self._last_words = LastWords(system)
         self._signals = Signals(self._heard, chain=True)
         self._leaving = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._asked = 0.0
+        self._began = self._asked = 0.0
         self._up = self._is_let_down = False
-        self._status = CLEAN
+        self._status = self._asked_for = CLEAN
 
     async def start(self) -> Self:
         """Start the system, and what looks after it; nothing is left of a start that fails. One that is asked to end
@@ -89,9 +97,9 @@ class Service:
         """
         if self.system.running:
             raise SystemNotRunning("expected a system that is stopped: this one is running already")
-        began = time.monotonic()
-        self._drain = Drain(self.system, self.health, self._within)
-        self._leaving, self._ending, self._asked = asyncio.Event(), None, 0.0
+        self._began = time.monotonic()
+        self._drain = Drain(self.system, self.health, self._within, self._quiet)
+        self._leaving, self._ending, self._asked, self._asked_for = asyncio.Event(), None, 0.0, CLEAN
         self._is_let_down = False
         if self._listens:
             self._signals.install()
@@ -105,19 +113,20 @@ class Service:
         except BaseException:
             await self.stop()
             raise
-        self.health.started = self._up = True
+        self._up = True
         if self._notifier.watchdog_s:
             self.health.beaten.append(self._beat)
         if self._signals.chains:
             self._following = asyncio.get_running_loop().create_task(self._follow(), name="upright service")
         if self._announces:
             self.tell_ready()
-        self._tell(ServiceStarted("/", os.getpid(), time.monotonic() - began))
         return self
 
     def tell_ready(self) -> None:
-        """Tell whoever started the process that it takes work."""
+        """It has started, and takes work: its probes say so, and whoever started the process is told."""
+        self.health.started = True
         self._notifier.tell("READY=1", "STATUS=running", f"MAINPID={os.getpid()}")
+        self._tell(ServiceStarted("/", os.getpid(), time.monotonic() - self._began))
 
     async def _follow(self) -> None:
         """Where the tree gives up, the server that runs this has nothing left to serve: have it leave, so that the
@@ -182,12 +191,13 @@ class Service:
         finally:
             await self._close()
         if self._up:
-            self._up, self._status = False, CLEAN if asked or not _gave_up(exit) else FAILED
+            self._up, self._status = False, self._asked_for if asked or not _gave_up(exit) else FAILED
             took = time.monotonic() - self._asked if self._asked else 0.0
             self._tell(ServiceStopped("/", took, self._status))
 
-    def begin_drain(self, why: str = "it was asked to") -> None:
-        """Take no more work from now on; `stop` ends what runs."""
+    def begin_drain(self, why: str = "it was asked to", status: int = CLEAN) -> None:
+        """Take no more work from now on; `stop` ends what runs. `status`: with which `run` returns then."""
+        self._asked_for = max(self._asked_for, status)
         self._heard(why, 1)
 
     @property
@@ -203,18 +213,19 @@ class Service:
         """What comes from `source`, until it takes no more work: for streams to clients, who would hold the end up."""
         return until(self._drain.begun, source)
 
-    async def run(self) -> int:
+    async def run(self, judge: Judge = not_up) -> int:
         """Start it, serve until it is asked to stop or gives up, and return the status to exit with: 0 after a drain,
-        1 if it did not come up or gave up.
+        1 if it gave up, and what `judge` says if it did not come up, 1 by default.
         """
         self._signals = Signals(self._heard, chain=False)
         try:
             await self.start()
         except (ActorError, OSError) as error:
             if self.draining:  # it was asked to end before it was up
-                return CLEAN
-            structlog.get_logger("upright").error("service.refused", error=type(error).__name__, error_text=told(error))
-            return FAILED
+                return self._asked_for
+            status, text = judge(error)
+            structlog.get_logger("upright").error("service.refused", error=type(error).__name__, error_text=text)
+            return status
         waits = [asyncio.ensure_future(wait) for wait in (self.system.wait(), self._drain.begun.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

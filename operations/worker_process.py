@@ -18,9 +18,8 @@ from upright.actors.exits import Exit
 
 from .crew import Crew, Worker
 from .events import WorkerEnded, WorkerHung, WorkerReady, WorkerStarted
+from .worker_health import read_line
 
-USAGE = 2
-"""The status of a process that was called wrongly."""
 AFTER = 2.0
 """Seconds that one has, beyond the time of its drain, before it is killed."""
 STARTING = 20
@@ -62,7 +61,7 @@ class WorkerProcess(Actor):
         crew.processes[worker.number] = process
         now = time.monotonic()
         worker.pid, worker.ready, worker.draining, worker.asked = process.pid, False, False, False
-        worker.since, worker.beat = now, now
+        worker.since, worker.beat, worker.heard, worker.said = now, now, now, None
         self._tell(WorkerStarted(self.ctx.path, worker.number, process.pid))
         if crew.ending:
             crew.ask(worker)
@@ -117,8 +116,8 @@ class WorkerProcess(Actor):
         if self._crew.ending or worker.asked or (status == 0 and not drained):
             self.ctx.stop()
             return
-        if status == USAGE and not was_ready and not drained:
-            self._crew.refused = status
+        if not drained:
+            self._crew.ended(worker, status, was_ready)
         self._tell(WorkerEnded(self.ctx.path, worker.number, process.pid, how(status), lived))
         if self._crew.refused is not None:
             self.ctx.stop()
@@ -143,10 +142,15 @@ class WorkerProcess(Actor):
 
     def _heard(self, line: str) -> None:
         worker = self._worker
-        worker.beat = time.monotonic()
+        worker.heard = time.monotonic()
+        said = read_line(line)
+        if said is not None:
+            worker.said = said
+            return
+        worker.beat = worker.heard
         # Only one that is up gives signs of life, so that a lost `READY=1` is made up for by the next of them.
         if line in ("READY=1", "WATCHDOG=1") and not worker.ready and not worker.draining:
-            worker.ready = True
+            worker.ready = self._crew.was_up = True
             self._tell(WorkerReady(self.ctx.path, worker.number, worker.pid))
         elif line == "STOPPING=1":
             worker.ready, worker.draining = False, True
@@ -166,7 +170,7 @@ class _Notes(asyncio.DatagramProtocol):
         self._heard = heard
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        for line in data.decode("utf-8", "replace").splitlines():
+        for line in data.decode("utf-8", "replace").split("\n"):
             self._heard(line)
 
 

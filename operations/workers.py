@@ -18,11 +18,11 @@ from upright.supervision.supervisor import Supervisor
 
 from .admin_client import call, calling
 from .controls import Controls
-from .crew import Crew, Worker
+from .crew import USAGE, Crew, Worker
 from .errors import Failed
 from .events import ServiceDraining, ServiceHurried, WorkerEnded, WorkerReady
 from .health import Check
-from .service import Service
+from .service import Judge, Service, not_up
 from .watch import Health
 from .worker_process import WorkerProcess
 
@@ -52,26 +52,28 @@ def tree_of(crew: Crew, restarts: Backoff = RESTARTS) -> ChildSpec[Supervisor]:
 class WorkersControls(Controls):
     """What can be asked of a service of several processes: the trees of all, and of any one what all would answer."""
 
-    def __init__(self, system: ActorSystem, crew: Crew, health: Health) -> None:
+    def __init__(self, system: ActorSystem, crew: Crew, health: Health, store: str | None = None) -> None:
         super().__init__(system, None, health, draining=lambda: crew.ending)
-        self._crew = crew
+        self._crew, self._file = crew, store
 
     async def do(self, name: str, given: Mapping[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Do the operation of that name; see `Controls.do`. Raises also `Failed`, while no worker is ready."""
+        """Do the operation of that name; see `Controls.do`. Raises also `Failed`, while no worker can answer."""
         if name in OURS:
             async for answer in super().do(name, given):
                 yield await self._with_workers(name, answer)
             return
-        ready = [worker for worker in self._crew.workers if worker.ready]
-        if not ready:
+        answering = self._crew.answering()
+        if not answering:
             raise Failed("no worker is ready to answer: look at the log, and try again in a moment")
-        liveliest = max(ready, key=lambda worker: worker.beat)
-        async with contextlib.aclosing(calling(self._crew.admin_of(liveliest.number), name, given)) as answers:
+        async with contextlib.aclosing(calling(self._crew.admin_of(answering[0].number), name, given)) as answers:
             async for answer in answers:
                 yield answer
 
     async def _with_workers(self, name: str, own: dict[str, Any]) -> dict[str, Any]:
-        answers = await asyncio.gather(*(self._asked(worker, name) for worker in self._crew.workers))
+        there = {worker.number for worker in self._crew.answering()}
+        answers = await asyncio.gather(
+            *(self._asked(worker, name, worker.number in there) for worker in self._crew.workers)
+        )
         for worker, said in zip(self._crew.workers, answers, strict=True):
             match name:
                 case "tree":
@@ -84,8 +86,8 @@ class WorkersControls(Controls):
                     )
         return own
 
-    async def _asked(self, worker: Worker, name: str) -> dict[str, Any]:
-        if not worker.ready:
+    async def _asked(self, worker: Worker, name: str, is_there: bool) -> dict[str, Any]:
+        if not is_there:
             return {}
         try:
             async with asyncio.timeout(ANSWERING):
@@ -119,26 +121,34 @@ def fold(own: dict[str, Any], worker: Worker, said: dict[str, Any]) -> None:
 
 
 class Workers:
-    """The parent as a service: `await Workers(crew, drain=25.0).run()`; `health` answers its probes."""
+    """The parent as a service: `await Workers(crew, drain=25.0).run()`; `health` answers its probes. `store`: the path
+    of the store that all of them share, for those who ask.
+    """
 
-    def __init__(self, crew: Crew, *, drain: float, admin: str | None = None, restarts: Backoff = RESTARTS) -> None:
+    def __init__(
+        self, crew: Crew, *, drain: float, admin: str | None = None, restarts: Backoff = RESTARTS,
+        store: str | None = None,
+    ) -> None:  # fmt: skip
         self.crew = crew
         self.system = ActorSystem(tree_of(crew, restarts))
         self.health = Health(self.system, more=self._checks)
-        controls = WorkersControls(self.system, crew, self.health)
+        controls = WorkersControls(self.system, crew, self.health, store)
         self._is_told = False
         self.service = Service(
-            self.system, drain=drain, admin=admin, health=self.health, controls=controls, announces=False
-        )
+            self.system, drain=drain, admin=admin, health=self.health, controls=controls, announces=False,
+            quiet=crew.quiet,
+        )  # fmt: skip
 
-    async def run(self) -> int:
-        """Keep them up until it is asked to end; the status to exit with: that of a worker that cannot run at all."""
+    async def run(self, judge: Judge = not_up) -> int:
+        """Keep them up until it is asked to end; the status to exit with: 0 then, 2 if they cannot run as they are
+        called, 1 if none of them came up.
+        """
         self.system.subscribe(self._draining, ServiceDraining)
         self.system.subscribe(self._hurried, ServiceHurried)
         self.system.subscribe(self._worker_ended, WorkerEnded)
         self.system.subscribe(self._worker_ready, WorkerReady)
         try:
-            status = await self.service.run()
+            return await self.service.run(judge)
         finally:
             self.system.unsubscribe(self._draining)
             self.system.unsubscribe(self._hurried)
@@ -146,7 +156,6 @@ class Workers:
             self.system.unsubscribe(self._worker_ready)
             await self.crew.leave()
             self.crew.close()
-        return status if self.crew.refused is None else self.crew.refused
 
     def _checks(self) -> list[Check]:
         return list(self.crew.checks())
@@ -164,6 +173,8 @@ class Workers:
             self.service.tell_ready()
 
     def _worker_ended(self, _: WorkerEnded) -> None:
-        """All of them are called alike: where one cannot run, the service is not what was asked for."""
-        if self.crew.refused is not None:
-            self.service.begin_drain("a worker cannot run as it is called")
+        """Where they cannot run at all, whoever has started this shall know; see `Crew.ended`."""
+        refused = self.crew.refused
+        if refused is not None:
+            why = "a worker cannot run as it is called" if refused == USAGE else "no worker came up"
+            self.service.begin_drain(why, refused)

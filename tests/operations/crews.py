@@ -100,11 +100,11 @@ class Parent:
 @asynccontextmanager
 async def parenting(
     command: Sequence[str], size: int = 1, *, drain: float = 20.0, patience: float = 20.0, restarts: Backoff = QUICK,
-    admin: str | None = None, **options: Any,
+    admin: str | None = None, store: str | None = None, **options: Any,
 ) -> AsyncGenerator[Parent]:  # fmt: skip
     """A parent that runs, and has ended afterwards."""
     workers = Workers(
-        Crew(command, size, patience=patience, **options), drain=drain, admin=admin, restarts=restarts
+        Crew(command, size, patience=patience, **options), drain=drain, admin=admin, restarts=restarts, store=store
     )  # fmt: skip
     running: asyncio.Task[int] = asyncio.ensure_future(workers.run())
     parent = Parent(workers, running)

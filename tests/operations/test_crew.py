@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.operations.crews import is_gone
-from upright.operations.crew import Crew
+from upright.operations import Check
+from upright.operations.crew import STILL, Crew, Worker
+from upright.operations.worker_health import WorkerHealth
 
 pytestmark = pytest.mark.anyio
 
@@ -22,6 +25,11 @@ def crew() -> Iterator[Crew]:
     made = Crew(["run", "{number}", "--admin", "{admin}", "{other}"], 3, environment={"A": "1"})
     yield made
     made.close()
+
+
+def up(worker: Worker) -> None:
+    """A worker that has just told that it is ready."""
+    worker.pid, worker.ready, worker.heard = 1, True, time.monotonic()
 
 
 def test_each_worker_has_its_number_and_its_socket_in_its_command(crew: Crew) -> None:
@@ -58,15 +66,73 @@ def test_where_temporary_files_lie_too_deep_for_a_socket_it_is_elsewhere(
 
 
 def test_it_is_ready_while_one_is_and_says_who_is_not(crew: Crew) -> None:
-    def found() -> tuple[str, str]:
-        (check,) = crew.checks()
-        return check.status, check.why
+    def found() -> tuple[str, list[str]]:
+        first, *others = crew.checks()
+        assert all(check.status == "degraded" for check in others)
+        return f"{first.status} {first.why}".strip(), [f"{check.name}: {check.why}" for check in others]
 
-    assert found() == ("failed", "not ready: 1, 2, 3")
-    crew.workers[1].ready = True
-    assert found() == ("degraded", "not ready: 1, 3")
-    crew.workers[0].ready = crew.workers[2].ready = True
-    assert found() == ("ok", "")
+    assert found() == (
+        "failed 0 of 3 are ready",
+        ["worker 1: it does not run", "worker 2: it does not run", "worker 3: it does not run"],
+    )
+    up(crew.workers[1])
+    crew.workers[0].pid = 1
+    assert found() == ("degraded 1 of 3 are ready", ["worker 1: it is not up yet", "worker 3: it does not run"])
+    up(crew.workers[0])
+    up(crew.workers[2])
+    assert found() == ("ok", [])
+
+
+def test_a_worker_that_says_it_is_not_ready_counts_as_such_with_its_reason(crew: Crew) -> None:
+    for worker in crew.workers:
+        up(worker)
+    crew.workers[0].said = WorkerHealth(False, (Check("store", "failed", "the disk is full"),))
+    assert [(check.name, check.status, check.why) for check in crew.checks()] == [
+        ("workers", "degraded", "2 of 3 are ready"),
+        ("worker 1", "degraded", "store: the disk is full"),
+    ]
+    for worker in crew.workers:
+        worker.said = crew.workers[0].said
+    assert [check.status for check in crew.checks()] == ["failed", "degraded", "degraded", "degraded"]
+
+
+def test_what_is_degraded_in_a_worker_is_in_the_service(crew: Crew) -> None:
+    for worker in crew.workers:
+        up(worker)
+    crew.workers[2].said = WorkerHealth(True, (Check("guards", "degraded", "not closed: till open"),))
+    assert [(check.name, check.status, check.why) for check in crew.checks()] == [
+        ("workers", "ok", ""),
+        ("worker 3", "degraded", "guards: not closed: till open"),
+    ]
+
+
+def test_one_that_has_told_nothing_for_some_seconds_is_not_ready_long_before_it_is_killed(crew: Crew) -> None:
+    for worker in crew.workers:
+        up(worker)
+    crew.workers[1].heard -= STILL + 1
+    first, second = crew.checks()
+    assert (first.status, second.name, second.why) == ("degraded", "worker 2", "it has told nothing for 6 s")
+    assert crew.silent / 4 > STILL
+
+
+def test_while_none_was_ever_up_all_must_fail_or_one_must_have_been_called_wrongly(crew: Crew) -> None:
+    first, second, third = crew.workers
+    crew.ended(first, -9, False)
+    crew.ended(first, 1, False)
+    crew.ended(first, 3, False)
+    crew.ended(second, 1, False)
+    crew.ended(third, -9, False)
+    assert crew.refused is None
+    crew.ended(third, 1, False)
+    assert crew.refused == 1
+
+
+def test_once_one_was_up_none_that_fails_ends_the_service(crew: Crew) -> None:
+    crew.was_up = True
+    for worker in crew.workers:
+        crew.ended(worker, 1, False)
+        crew.ended(worker, 2, False)
+    assert crew.refused is None
 
 
 def test_each_is_asked_once_and_again_only_where_there_is_a_hurry(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,16 @@ class TestStart:
             assert isinstance(starting.exception(), ActorError)
         assert left_of(system, admin) == []
 
+    async def test_asked_to_end_before_it_is_up_with_a_status_it_ends_with_that(self, admin: Path) -> None:
+        system = system_of(child("slow", Slow))
+        service = Service(system, admin=admin)
+        begun = asyncio.ensure_future(spawned(system, "/top/slow"))
+        await asyncio.sleep(0)
+        starting = asyncio.ensure_future(service.run())
+        await begun
+        service.begin_drain("it cannot run", 2)
+        assert await asyncio.wait_for(starting, BOUND) == 2
+
     @pytest.mark.parametrize("where", ["/", "/top/slow"])
     async def test_a_start_whose_caller_is_cancelled_leaves_nothing(
         self, tmp_path: Path, admin: Path, where: str

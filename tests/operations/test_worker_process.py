@@ -55,10 +55,21 @@ async def test_one_that_drains_is_ready_no_more_whatever_it_tells_then() -> None
 
 
 async def test_rubbish_harms_nobody() -> None:
-    async with parenting(
-        script(f"{TELLS}\ntell(b'\\xff\\0'); tell(b''); tell(b'READY=1'); time.sleep(3600)")
-    ) as parent:
+    rubbish = "tell(b'\\xff\\0'); tell(b''); tell(b'X_UPRIGHT_HEALTH=5'); tell(b'X_UPRIGHT_HEALTH={\\xff')"
+    async with parenting(script(f"{TELLS}\n{rubbish}; tell(b'READY=1'); time.sleep(3600)")) as parent:
         await parent.ready(1)
+        assert parent.crew.workers[0].said is None
+
+
+async def test_what_it_tells_of_its_health_is_no_sign_of_life() -> None:
+    program = "tell(b'X_UPRIGHT_HEALTH={\"ready\":false}'); time.sleep(3600)"
+    async with parenting(script(f"{TELLS}\n{program}")) as parent:
+        await parent.until(WorkerStarted)
+        (worker,) = parent.crew.workers
+        await holds(lambda: worker.said is not None)
+        assert not worker.ready
+        assert worker.beat == worker.since
+        assert worker.heard > worker.beat
 
 
 async def test_when_its_actor_is_killed_the_process_is_too_before_the_next_one_starts() -> None:
@@ -73,9 +84,9 @@ async def test_when_its_actor_is_killed_the_process_is_too_before_the_next_one_s
 
 
 async def test_a_process_that_ends_while_it_starts_is_heard_of() -> None:
-    async with parenting(script("import os; os._exit(7)")) as parent:
+    async with parenting(script("import os; os.kill(os.getpid(), 9)")) as parent:
         await parent.until(WorkerStarted, times=3)
-        assert parent.crew.workers[0].status == 7
+        assert parent.crew.workers[0].status == -9
 
 
 async def test_its_standard_input_ends_with_its_parent() -> None:

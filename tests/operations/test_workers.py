@@ -10,13 +10,17 @@ import pytest
 from tests.operations.crews import APP, QUICK, REAL, holds, is_gone, parenting, said, script
 from tests.operations.watching import BOUND
 from upright.actors.events import ActorRestarting
-from upright.operations import Failed, ServiceHurried, WorkerEnded, WorkerHung, WorkerReady, call
+from upright.operations import Failed, ServiceHurried, ServiceStopped, WorkerEnded, WorkerHung, WorkerReady, call
 from upright.operations.events import WorkerStarted
 from upright.persistence import Sqlite
 from upright.supervision import Backoff
 
 pytestmark = pytest.mark.anyio
 SLEEPS = "import time; time.sleep(3600)"
+UP = (
+    "import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+    "s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET']);"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +45,10 @@ async def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on() -> Non
 
 async def test_one_that_crashes_at_once_again_and_again_is_held_back_more_and_more() -> None:
     restarts = Backoff(0.01, 0.08, jitter="none", quiet=3_600.0)
-    async with parenting(script("raise SystemExit(3)"), restarts=restarts) as parent:
+    async with parenting(script(f"{UP} raise SystemExit(3)"), restarts=restarts) as parent:
         await parent.until(ActorRestarting, times=6)
         held = [event.delay_s for event in parent.told if isinstance(event, ActorRestarting)][:6]
         assert held == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.08, 0.08])
-        assert not parent.workers.health.ready().ok
         assert parent.workers.health.live().ok
         started = sum(isinstance(event, WorkerStarted) for event in parent.told)
         assert started in (6, 7)
@@ -62,14 +65,25 @@ async def test_one_that_cannot_run_as_it_is_called_ends_all_with_2() -> None:
     async with parenting(script(f"if {{number}} == 2: raise SystemExit(2)\n{SLEEPS}"), 2) as parent:
         assert await parent.end() == 2
         assert parent.crew.processes == {}
+        assert (await parent.until(ServiceStopped)).status == 2
+
+
+async def test_when_each_has_failed_before_any_was_up_it_ends_with_1() -> None:
+    async with parenting(script("raise SystemExit(3)"), 2) as parent:
+        assert await parent.end() == 1
+        assert {event.worker for event in parent.told if isinstance(event, WorkerEnded)} == {1, 2}
+        assert (await parent.until(ServiceStopped)).status == 1
+
+
+async def test_those_that_are_killed_before_any_was_up_come_back() -> None:
+    async with parenting(script("import os; os.kill(os.getpid(), 9)"), 2) as parent:
+        await parent.until(WorkerStarted, times=3, worker=1)
+        await parent.until(WorkerStarted, times=3, worker=2)
+    assert await parent.end() == 0
 
 
 async def test_one_that_was_up_and_ends_with_2_only_comes_back() -> None:
-    up = (
-        "import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
-        "s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET']); raise SystemExit(2)"
-    )
-    async with parenting(script(up)) as parent:
+    async with parenting(script(f"{UP} raise SystemExit(2)")) as parent:
         await parent.until(WorkerReady, times=2)
     assert await parent.end() == 0
 
@@ -182,6 +196,23 @@ async def test_over_its_socket_the_parent_answers_for_all(folder: Path) -> None:
                 await asyncio.sleep(0.01)
         assert [letter["handler"] for letter in found] == ["fail"]
         assert (await call("parent.sock", "discard"))["discarded"] == 1
+
+
+async def test_while_it_drains_it_is_answered_as_before(folder: Path) -> None:
+    async with parenting(REAL, 2, admin="parent.sock", store="jobs.db") as parent:
+        await parent.ready(1, 2)
+        await call("parent.sock", "send", to="/shop/clerk", handler="hold", arguments={"gate": "gate"})
+        await said(folder, "holding")
+        parent.workers.service.begin_drain("a test")
+        await holds(lambda: sum(worker.pid > 0 for worker in parent.crew.workers) == 1)
+        ps = await call("parent.sock", "ps")
+        assert (ps["process"]["draining"], ps["process"]["store"]) == (True, "jobs.db")
+        assert "/shop/clerk" in [one["path"] for one in ps["actors"]]
+        assert ps["mailboxes"][0]["running"] == 1
+        assert "/workers" in [node["path"] for node in (await call("parent.sock", "tree"))["tree"]["children"]]
+        assert (await call("parent.sock", "letters"))["letters"] == []
+        (folder / "gate").touch()
+        assert await parent.end() == 0
 
 
 async def test_while_no_worker_is_ready_that_is_said() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.operations.crews import APP, REAL, parenting, script
 from tests.operations.notes import managing
-from tests.operations.watching import BOUND
+from tests.operations.watching import BOUND, beat
 from upright.operations import ServiceStarted, WorkerHung, WorkerReady, WorkerStarted
 
 pytestmark = pytest.mark.anyio
@@ -33,12 +33,16 @@ async def test_the_manager_hears_that_it_is_up_when_its_first_worker_is(
     with managing(folder, monkeypatch) as manager:
         async with parenting(script(SLEEPS)) as parent:
             await parent.until(WorkerStarted)
-            await parent.until(ServiceStarted)
+            await beat(parent.workers.health, lambda: parent.workers.system.running)
             assert not any("READY=1" in said for said in manager.rest())
-            assert not parent.workers.health.ready().ok
+            health = parent.workers.health
+            assert (health.startup().ok, health.ready().ok, health.live().ok) == (False, False, True)
+            assert not any(isinstance(event, ServiceStarted) for event in parent.told)
         async with parenting(REAL, 2) as parent:
             await parent.until(WorkerReady)
             await parent.until(WorkerReady, times=2)
+            assert parent.workers.health.startup().ok
+            await parent.until(ServiceStarted)
             said = manager.rest()
             assert sum("READY=1" in one for one in said) == 1
         assert await asyncio.wait_for(parent.running, BOUND) == 0
