@@ -50,11 +50,14 @@ class Controls:
     ) -> None:  # fmt: skip
         self.system, self._health, self._draining = system, health, draining
         self.started = time.time() if started is None else started
+        self.metrics: Callable[[], tuple[str, bytes]] | None = None
+        """What gives its metrics as they are now, where they are collected."""
         self._stored = StoreControls(store) if store is not None else None
         path = getattr(store, "path", None)
         self._file = None if path is None else str(path)
         self.operations: Mapping[str, Callable[[Given], Answers]] = {
             "tree": self._tree, "ps": self._ps, "send": self._send, "health": self._healthy, "guards": self._guards,
+            "metrics": self._metrics_now,
         }  # fmt: skip
 
     async def do(self, name: str, given: Given | None = None) -> Answers:
@@ -105,6 +108,12 @@ class Controls:
             raise Wrong("expected a service with health checks: this one was started without")
         report: Report = self._health.report() if asked.probe is None else self._health.probe(asked.probe)
         yield {"health": report.plain()}
+
+    async def _metrics_now(self, given: Given) -> Answers:
+        read(questions.Nothing, "metrics", given)
+        if self.metrics is None:
+            raise Wrong("expected a service that collects metrics: this one does not")
+        yield {"metrics": self.metrics()[1].decode()}
 
     async def _guards(self, given: Given) -> Answers:
         read(questions.Nothing, "guards", given)

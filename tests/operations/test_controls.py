@@ -125,7 +125,7 @@ class TestLooking:
             assert await result(controls, "redrive", {"address": "clerk"}) == {"redriven": 2}
             await system.idle()
             assert len((await result(controls, "letters", {"address": "clerk"}))["letters"]) == 2
-            with pytest.raises(Wrong, match="expected one of tree, ps, send, health, guards, letters"):
+            with pytest.raises(Wrong, match="expected one of tree, ps, send, health, guards, metrics, letters"):
                 await result(controls, "tea")
 
 
