@@ -1,11 +1,13 @@
 """Running a tree as a service from a command line: one process, or several below a parent."""
 
 import asyncio
+import errno
 import faulthandler
 import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -14,21 +16,25 @@ import structlog
 
 from upright.actors.event_log import EventLog
 from upright.actors.message import told
+from upright.actors.ports import Startable
 from upright.actors.system import ActorSystem
+from upright.persistence.errors import NoStore
 
-from .crew import Crew
+from .crew import USAGE, Crew
 from .endpoints import Metrics
+from .errors import SocketRefused
 from .health import HealthLimits
 from .health_server import AddressInUse, HealthServer
 from .logs import configure_logs
+from .notify import Notifier
 from .service import FAILED, Service
 from .store_from import store_from
-from .tree_from import tree_from
+from .tree_from import NoTree, tree_from
+from .user_stack import user_stack
 from .watch import Health
+from .worker_health import HealthNotes
 from .workers import Workers
 
-USAGE = 2
-"""The status where a service cannot run as it was called: starting it again would not help."""
 LEAD = 2.0
 """Seconds by which workers have to be done before their parent."""
 LoopKind = Literal["asyncio", "uvloop"]
@@ -64,9 +70,17 @@ class Launch(msgspec.Struct, frozen=True):
         return known[self.log_level.upper()]
 
 
+class Raised(Exception):
+    """Something was raised that says nothing of how it was called; it is the cause."""
+
+
+class TreeRaised(Raised):
+    """The user's program raised, when it was asked for its tree."""
+
+
 def launch(wanted: Launch) -> int:
-    """Run it until it is asked to end, and return the status to exit with: 0 after a drain, 1 if it gave up or did not
-    come up, 2 if it cannot run as it was called.
+    """Run it until it is asked to end, and return the status to exit with: 0 after a drain; 1 if it gave up or did not
+    come up, which another start may mend; 2 if it cannot run as it was called, and would not the next time.
     """
     json = {"auto": None, "json": True, "text": False}[wanted.log_format]
     configure_logs(json=json)
@@ -78,10 +92,27 @@ def launch(wanted: Launch) -> int:
             return runner.run(_parent(wanted) if wanted.workers is not None else _single(wanted))
     except (ValueError, AddressInUse) as error:
         log.error("service.refused", error=type(error).__name__, error_text=told(error))
-        return USAGE
-    except Exception as error:  # of the module with the tree, say: it goes where all else goes, in the same form
-        log.error("service.failed", error=type(error).__name__, exc_info=True)
-        return FAILED
+        return USAGE if isinstance(error, ValueError) else FAILED
+    except Exception as error:  # it goes where all else goes, in the same form
+        found = error.__cause__ if isinstance(error, Raised) and error.__cause__ is not None else error
+        is_theirs = isinstance(error, TreeRaised)
+        is_wrong = is_theirs and isinstance(found, SyntaxError | ModuleNotFoundError)
+        stack = user_stack(found) if is_theirs else "".join(traceback.format_exception(found))
+        event = "service.refused" if is_wrong else "service.failed"
+        log.error(event, error=type(found).__name__, error_text=told(found), stack=stack)
+        return USAGE if is_wrong else FAILED
+
+
+def judge(error: Exception) -> tuple[int, str]:
+    """With what status it ends where it does not come up, and what is said: 2 where another start would not help."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NoStore):
+            return USAGE, f"{told(cause)}; add --store FILE"
+        cause = cause.__cause__
+    cause = error.__cause__
+    is_too_long = isinstance(cause, OSError) and cause.errno in (None, errno.ENAMETOOLONG)  # None: Python found it out
+    return USAGE if isinstance(error, SocketRefused) and is_too_long else FAILED, told(error)
 
 
 def loop_factory(kind: LoopKind) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -108,8 +139,17 @@ def address_of(text: str) -> tuple[str, int]:
     return (host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"), int(port)
 
 
+def _tree(text: str) -> Startable:
+    try:
+        return tree_from(text)
+    except NoTree:
+        raise
+    except Exception as error:
+        raise TreeRaised(text) from error
+
+
 async def _single(wanted: Launch) -> int:
-    tree = tree_from(wanted.tree)
+    tree = _tree(wanted.tree)
     store = store_from(wanted.store) if wanted.store is not None else None
     system = ActorSystem(tree, store=store, log=EventLog(wanted.level))
     service = Service(
@@ -118,28 +158,42 @@ async def _single(wanted: Launch) -> int:
     if "UPRIGHT_WORKER" in os.environ:
         faulthandler.enable()
         _follow_parent(service)
-    return await _serve(system, service.health, service.run, wanted)
+        HealthNotes(service.health, Notifier()).start()
+        service.controls.metrics = metrics_of(system, service.health)
+    return await _serve(service.health, lambda: service.run(judge), wanted, lambda: metrics_of(system, service.health))
 
 
 async def _parent(wanted: Launch) -> int:
     if wanted.workers is not None and wanted.workers > 1 and wanted.store == "memory:":
         raise ValueError("expected a store that several processes share, got memory:")
+    file = getattr(store_from(wanted.store), "path", None) if wanted.store is not None else None
     patience = max(wanted.drain - LEAD, wanted.drain / 2)
     crew = Crew(worker_command(wanted, patience), wanted.workers or 1, patience=patience, environment=_environment())
-    workers = Workers(crew, drain=wanted.drain, admin=wanted.admin or None)
-    return await _serve(workers.system, workers.health, workers.run, wanted)
+    store = None if file is None else str(file)
+    workers = Workers(crew, drain=wanted.drain, admin=wanted.admin or None, store=store)
+    return await _serve(workers.health, lambda: workers.run(judge), wanted, lambda: metrics_of_workers(workers))
 
 
-async def _serve(system: ActorSystem, health: Health, run: Callable[[], Awaitable[int]], wanted: Launch) -> int:
+async def _serve(
+    health: Health, run: Callable[[], Awaitable[int]], wanted: Launch, metrics: Callable[[], Metrics | None]
+) -> int:
     if wanted.health is None:
-        return await run()
+        return await _run(run)
     host, port = address_of(wanted.health)
-    server = HealthServer(health, host, port, metrics_of(system, health))
+    server = HealthServer(health, host, port, metrics())
     server.start()
     try:
-        return await run()
+        return await _run(run)
     finally:
         server.stop()
+
+
+async def _run(run: Callable[[], Awaitable[int]]) -> int:
+    """What is raised from now on is not of how it was called."""
+    try:
+        return await run()
+    except Exception as error:
+        raise Raised("while it ran") from error
 
 
 def metrics_of(system: ActorSystem, health: Health) -> Metrics | None:
@@ -151,6 +205,17 @@ def metrics_of(system: ActorSystem, health: Health) -> Metrics | None:
             raise
         return None
     return OfSystem(system, health)
+
+
+def metrics_of_workers(workers: Workers) -> Metrics | None:
+    """The metrics of a parent and its workers; None where what makes them is not installed."""
+    try:
+        from .worker_metrics import WorkerMetrics
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prometheus_client":
+            raise
+        return None
+    return WorkerMetrics(workers.system, workers.health, workers.crew)
 
 
 def worker_command(wanted: Launch, drain: float) -> list[str]:

@@ -41,6 +41,10 @@ class Loop(Actor):
 broken = supervisor("shop", child("broken", Broken))
 loops = supervisor("shop", child("loop", Loop), max_restarts=1, within=60.0)
 number = 5
+plain = supervisor("shop")
+
+def make():
+    raise ValueError("expected SHOP_TOKEN to be set")
 """
 
 
@@ -49,6 +53,10 @@ def folder(tmp_path: Path) -> Path:
     """Where the program is."""
     (tmp_path / "app.py").write_text(APP + MORE)
     (tmp_path / "zero.py").write_text("1 / 0\n")
+    (tmp_path / "raises.py").write_text("import deeper\n")
+    (tmp_path / "deeper.py").write_text("raise ValueError('no such shop')\n")
+    (tmp_path / "slip.py").write_text("tree = supervisor(\n)]\n")
+    (tmp_path / "needs.py").write_text("import nowhere_at_all\n")
     return tmp_path
 
 
@@ -61,7 +69,7 @@ def lines(said: str) -> list[dict[str, object]]:
     ("words", "expected"),
     [
         (("nowhere:tree",), "expected a module nowhere"),
-        (("app:nothing",), "expected app to have 'nothing'; trees in it: broken, loops, tree"),
+        (("app:nothing",), "expected app to have 'nothing'; trees in it: broken, loops, plain, tree"),
         (("app:number",), "expected app:number to be a tree"),
         (("app.py:tree",), "such as shop.app:tree, got 'app.py:tree'"),
         (("app:tree", "--store", "mysql:jobs"), "got 'mysql:jobs'"),
@@ -69,14 +77,19 @@ def lines(said: str) -> list[dict[str, object]]:
         (("app:tree", "--store", "memory:", "--health", "host:port"), "got 'host:port'"),
         (("app:tree", "--store", "memory:", "--health", "99999"), "got '99999'"),
         (("app:tree", "--store", "memory:", "--workers", "2"), "expected a store that several processes share"),
+        (("app:tree", "--store", "mysql:jobs", "--workers", "2"), "got 'mysql:jobs'"),
+        (("app:tree",), "give its system a store: ActorSystem(tree, store=Sqlite(path)); add --store FILE"),
+        (("app:plain", "--admin", "x" * 200), "expected a path that the system has room for"),
+        (("slip:tree",), "unmatched ']' (slip.py, line 2)"),
+        (("needs:tree",), "No module named 'nowhere_at_all'"),
     ],
 )
 def test_what_cannot_run_as_it_was_called_ends_with_2_and_says_what_was_expected(
     folder: Path, words: tuple[str, ...], expected: str
 ) -> None:
-    done = ran(folder, *words, *QUIET)
+    done = ran(folder, *QUIET, *words)
     assert done.status == 2
-    (line,) = lines(done.said)
+    line = lines(done.said)[-1]
     assert expected in str(line["error_text"])
     assert line["event"] == "service.refused"
 
@@ -91,10 +104,13 @@ def test_an_unknown_option_or_value_ends_with_2(folder: Path, words: tuple[str, 
     ("words", "event"),
     [
         (("app:broken",), "service.refused"),
-        (("app:tree",), "service.refused"),  # it has a durable mailbox, and no store
         (("app:tree", "--store", "no/such/folder/jobs.db"), "service.refused"),
         (("app:loops",), "service.stopped"),
         (("zero:tree",), "service.failed"),
+        (("raises:tree",), "service.failed"),
+        (("app:make",), "service.failed"),
+        (("app:broken", "--workers", "2"), "service.stopped"),
+        (("zero:tree", "--workers", "2"), "service.stopped"),
     ],
 )
 def test_what_does_not_come_up_or_gives_up_ends_with_1_and_each_line_of_its_log_is_json(
@@ -105,11 +121,25 @@ def test_what_does_not_come_up_or_gives_up_ends_with_1_and_each_line_of_its_log_
     assert lines(done.said)[-1]["event"] == event
 
 
-def test_a_port_that_is_taken_ends_with_2(folder: Path) -> None:
+@pytest.mark.parametrize("words", [("raises:tree",), ("app:make",), ("zero:tree",)])
+def test_what_the_program_raises_is_one_line_with_its_frames_alone(folder: Path, words: tuple[str, ...]) -> None:
+    (line,) = lines(ran(folder, *words, *QUIET).said)
+    frames = re.findall(r'File "(.*?)"', str(line["stack"]))
+    assert {Path(name).parent for name in frames} == {folder}
+    assert str(line["error_text"]) in str(line["stack"])
+
+
+def test_called_wrongly_with_workers_it_ends_with_2_and_says_so_last(folder: Path) -> None:
+    done = ran(folder, "slip:tree", "--workers", "2", *QUIET)
+    assert done.status == 2
+    assert lines(done.said)[-1]["status"] == 2
+
+
+def test_a_port_that_is_taken_ends_with_1_for_it_may_be_free_again(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = ran(folder, "app:tree", "--store", "memory:", "--health", str(port), *QUIET)
-    assert done.status == 2
+    assert done.status == 1
     assert f"expected 127.0.0.1:{port} to be free for probes" in done.said
 
 
