@@ -6,12 +6,13 @@ from typing import Any, Protocol
 from upright.actors.errors import ActorGone
 from upright.actors.message import told
 
+from .attempt import trace_of
 from .codec import Undecodable
 from .door import EntityDoor
 from .entity_state import EntityState
 from .errors import StoreError
 from .front import Front
-from .hand import Hand, trace_of
+from .hand import Hand
 from .judge import storable
 from .records import Delivery, Failure, Step, Verdict
 

@@ -7,7 +7,6 @@ tells actors in memory is sent after that commit. If it does not come to that, n
 import asyncio
 import hashlib
 import math
-import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -24,6 +23,7 @@ from upright.actors.passage import Permit
 from upright.actors.seat import seat_now
 
 from . import crash_points
+from .attempt import in_time, trace_of
 from .checkpoints import Checkpoints
 from .codec import HandlerCodec
 from .crash_points import Point
@@ -136,8 +136,8 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         now = front.now()
         solitude = front.solitude
         if self.record.crashes or solitude.is_wanted:
-            self.alone = await solitude.enter(front.address, bool(self.record.crashes))
-            self.inside, now = True, front.now()
+            await self._enter()
+            now = front.now()
             if solitude.shuts_out(front.address):
                 self.give_back()
                 return
@@ -181,6 +181,20 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             else:
                 solitude.running -= 1
                 self.inside = False
+
+    async def _enter(self) -> None:
+        """Wait until it may run. If it is to be alone, then also until those before it are done for the store too: what
+        had succeeded, and was on its way there, would be suspected anew each time that this one kills the process.
+        """
+        solitude = self.front.solitude
+        self.alone = await solitude.enter(self.front.address, bool(self.record.crashes))
+        self.inside = True
+        if self.alone:
+            try:
+                await self.front.store.flushed()
+            except BaseException:
+                self.give_back()
+                raise
 
     async def _refresh(self, state: DurableState, instance: Any) -> None:
         """Read the state that another session may have written. What cannot be read costs no attempt: it goes back."""
@@ -331,20 +345,6 @@ class Handed(Delivered, eq=False):
         return said
 
 
-async def in_time(limit: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The handler, which may take so many seconds."""
-    if limit == math.inf:
-        return await function(*args, **kwargs)
-    async with asyncio.timeout(limit):
-        return await function(*args, **kwargs)
-
-
 def run_in_hand(instance: Any, hand: Hand) -> Coroutine[Any, Any, None]:
     """The function of every delivery's handler."""
     return hand.run(instance) if hand.permit is None else hand.run_permitted(instance)
-
-
-def trace_of(error: BaseException) -> str:
-    """The traceback, without local variables and without the frames of the runtime itself."""
-    trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))

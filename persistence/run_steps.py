@@ -14,9 +14,10 @@ from upright.actors.errors import GuardRefused, Refuse, WrongArguments
 from upright.actors.message import told
 from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
+from .attempt import in_time
 from .definition import Definition
 from .errors import RunNotFound
-from .hand import FATAL, Hand, in_time
+from .hand import FATAL, Hand
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
 from .plan import Plan
 from .records import Outgoing
@@ -249,10 +250,18 @@ class RunSteps:
 
     async def stirred(self, plan: RunPlan) -> None:
         """Something came from outside: it may go on, unless its next step is on its way."""
-        if plan.record.status in ("running", "compensating") and not plan.record.letter:
+        record = plan.record
+        under_way = record.status in ("running", "compensating") and not record.letter
+        if under_way or self._is_stuck(plan):
             plan.change()
-        else:  # it waits, or this has failed before
+        else:
             await self.advance(plan)
+
+    def _is_stuck(self, plan: RunPlan) -> bool:
+        """Whether it has failed, and what came leads it nowhere: that it has failed must not be forgotten for that."""
+        record = plan.record
+        has_failed = record.cancel is None and (record.letter or record.status == "failed")
+        return bool(has_failed) and isinstance(self._next(plan), Wait)
 
     async def signalled(self, plan: RunPlan, name: str, payload: bytes) -> None:
         """Somebody has sent it that signal."""
