@@ -31,7 +31,7 @@ help:
 	@echo "make clean   remove all that was made here"
 
 demo: $(VENV)/.test
-	$(BIN)/upright demo --orders $(FILE) $(ARGS)
+	@$(BIN)/upright demo --orders $(FILE) $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/pytest -m "not types" $(ARGS)

@@ -32,6 +32,12 @@ class Sending(msgspec.Struct, frozen=True):
     expires: float = math.inf
     entity: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it asks for beside the usual: `once='k', delay=5.0`."""
+        asked = ((name, getattr(self, name), getattr(PLAINLY, name)) for name in self.__struct_fields__)
+        return ", ".join(f"{name}={value!r}" for name, value, usual in asked if value != usual)
+
 
 PLAINLY = Sending()
 

@@ -269,7 +269,7 @@ class Ref(Configurable, Generic[A_co]):
         if self._how is None:
             self._found = found
         elif found.mailbox.keeper is None:  # asked at every use, for such a ref remembers nobody
-            raise NotDurable(f"{self.path} has its mailbox in memory, and can keep no promise of {self._how}")
+            raise NotDurable(f"{self.path} has its mailbox in memory, and can keep no promise of {self._how.words}")
         return found
 
     async def _tell_from_delivery(

@@ -72,6 +72,11 @@ def show(target: Target, page: Page, id: int) -> None:
         page.document(answer)
     else:
         told(answer["letter"], page)
+        page.line()
+        for event in answer.get("story", []):
+            by = f", in {event['owner']}" if event.get("owner") else ""
+            note = f": {event['note']}" if event.get("note") else ""
+            page.line(f"{when(event['at'], time.time())}  {event['name']}{by}{note}")
 
 
 def told(letter: dict[str, Any], page: Page) -> None:
@@ -89,13 +94,18 @@ def told(letter: dict[str, Any], page: Page) -> None:
         page.lines(json.dumps(letter["arguments"], indent=2, ensure_ascii=False, default=str), indent="  ")
     else:
         page.line(f"body: {letter.get('body')}")
+    before = ""
     for attempt in letter["attempts"]:
         page.line()
         owner = attempt.get("owner") or "unknown"
         page.line(f"attempt {attempt['attempt']}, {when(attempt['ended'], now)}, in {owner}")
         page.line(attempt["error"], colour="red")
-        if attempt.get("traceback"):
-            page.lines(attempt["traceback"].rstrip(), indent="  ")
+        trace = attempt.get("traceback") or ""
+        if trace and trace == before:
+            page.line("  the same traceback as before")
+        elif trace:
+            page.lines(trace.rstrip(), indent="  ")
+        before = trace
 
 
 @dlq.command("redrive")

@@ -88,7 +88,7 @@ def ask(options: dict[str, str]) -> int:
     until = time.monotonic() + seconds(options.get("--timeout", "2"))
     address, path = place(options)
     if address is not None:
-        ok, report = over_http(address, PATHS[probe], until)
+        ok, report = over_http(address, PATHS[probe] + ("?verbose" if "--json" in options else ""), until)
     else:
         ok, report = over_socket(path, probe, until)
     if "--json" in options:

@@ -45,17 +45,25 @@ def sections(answer: dict[str, Any], now: float) -> list[Section]:
     if "sessions" in answer:
         rows = [[one.get("name", ""), one.get("pid", ""), when(one.get("opened"), now)] for one in answer["sessions"]]
         found.append(("SESSIONS", ["name", "pid", "opened"], rows))
+    if "workers" in answer:
+        names = ["worker", "pid", "ready"]
+        found.append(("WORKERS", names, rows_of(answer["workers"], names)))
     if "actors" in answer:
-        names = ["path", "kind", "state", "depth", "limit", "restarts"]
+        names = ["path", "kind", "state", "depth", "limit", "restarts", *of_workers(answer["actors"])]
         found.append(("ACTORS", names, rows_of(answer["actors"], names)))
     names = ["address", "waiting", "running", "quarantined"]
     found.append(("MAILBOXES", names, rows_of(answer.get("mailboxes", []), names)))
     if "breakers" in answer:
-        names = ["name", "kind", "state"]
+        names = ["name", "kind", "state", *of_workers(answer["breakers"])]
         found.append(("BREAKERS", names, rows_of(answer["breakers"], names)))
     machines = [[one["machine"], counted(one["status"])] for one in answer.get("machines", [])]
     found.append(("MACHINES", ["machine", "runs"], machines))
     return found
+
+
+def of_workers(entries: list[dict[str, Any]]) -> list[str]:
+    """One more heading where there are several processes: in which of them it is."""
+    return ["worker"] if any("worker" in entry for entry in entries) else []
 
 
 def rows_of(entries: list[dict[str, Any]], names: list[str]) -> list[list[object]]:

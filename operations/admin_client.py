@@ -76,7 +76,7 @@ def _why(path: str | os.PathLike[str], error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"no service has its admin socket at {path}: is it running, and is --admin the same for both?"
     if isinstance(error, ConnectionRefusedError):
-        return f"nobody listens at {path}: the service that had it has ended"
+        return f"nobody listens at {path}: the service that had it has ended, or starts anew just now"
     if isinstance(error, PermissionError):
         return f"{path} is for the user of the service alone: call as that user"
     return f"{path} cannot be reached: {error.strerror or error}"

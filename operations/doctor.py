@@ -19,9 +19,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from upright.persistence.errors import StoreError
+from upright.persistence.errors import StoreCorrupt, StoreError
 from upright.persistence.place import check_place, file_system, size_of
 from upright.persistence.session_file import is_dead
+from upright.persistence.sqlite_errors import told as of_store
 from upright.persistence.sqlite_schema import APPLICATION, VERSION
 from upright.persistence.wal import LARGEST
 
@@ -210,8 +211,11 @@ def inside(path: Path, patience: float) -> Iterator[Finding]:
                     yield from look(connection, path)
                 yield from whole(connection, patience)
     except sqlite3.Error as error:
-        advice = "stop the service, and put a copy back; see the page on operating a store"
-        yield Finding("file", "fail", f"{path} cannot be read: {error}", advice)
+        known = of_store(error, path, " cannot be read")
+        advice = "look at the permissions of its folder, or call as the user of the service"
+        if isinstance(known, StoreCorrupt):
+            advice = "stop the service, and put a copy back; see the page on operating a store"
+        yield Finding("file", "fail", str(known), advice)
 
 
 def schema(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import msgspec
 from upright.actors.system import ActorSystem
 from upright.persistence.quarantine import PAGE
 from upright.persistence.records import Outgoing
-from upright.persistence.reports import Filter, Letter, Record, RecordFilter, grouped
+from upright.persistence.reports import REASONS, Filter, Letter, Record, RecordFilter, grouped
 from upright.persistence.run_record import RunRecord, decoded
 from upright.persistence.runner import KIND
 from upright.persistence.store import Store
@@ -121,7 +121,7 @@ class StoreControls:
         # To the end: a look that is left half-way is still open when the loop ends.
         found = [letter async for letter in self.store.desk.letters(Filter(only=id))]
         if found:
-            yield {"letter": plain(found[0].plain())}
+            yield {"letter": plain(found[0].plain()), "story": plain(await self.store.story(id))}
             return
         story = await self.store.story(id)
         known = f"its story ends with {story[-1].name}" if story else "the store knows nothing of it"
@@ -243,8 +243,8 @@ def _line_of(letter: Letter) -> dict[str, Any]:
     """A letter in a list, which shows no arguments."""
     return {
         "id": letter.id, "address": letter.address, "handler": letter.handler, "reason": letter.reason,
-        "error": letter.error, "attempts": len(letter.attempts), "stored": letter.stored,
-        "quarantined": letter.quarantined,
+        "error": letter.error or REASONS.get(letter.reason, ""), "attempts": len(letter.attempts),
+        "stored": letter.stored, "quarantined": letter.quarantined,
     }  # fmt: skip
 
 

@@ -21,4 +21,13 @@ def told(error: sqlite3.Error | OSError, path: Path, deed: str = "") -> StoreErr
         return StoreCorrupt(f"{path} is damaged or no database: {error} ({code})")
     if code == "SQLITE_CANTOPEN" and path.exists() and not os.access(path, os.R_OK, effective_ids=True):
         return StoreUnavailable(f"{path} cannot be opened: no permission to read and write it")
+    if code == "SQLITE_CANTOPEN" and not path.exists():
+        return StoreUnavailable(f"{path}{deed}: there is no such file")
+    if path.is_dir():
+        return StoreUnavailable(f"{path}{deed}: it is a folder")
+    if code == "SQLITE_READONLY_DIRECTORY":
+        return StoreUnavailable(
+            f"{path}{deed}: this user may not write into {path.parent}, where a file beside it is needed even to read:"
+            f" call as the user of the service ({code})"
+        )
     return StoreUnavailable(f"{path}{deed}: {error} ({code})")

@@ -79,7 +79,7 @@ def test_a_store_that_is_not_there_fails_and_is_not_made(tmp_path: Path) -> None
 
 def test_a_file_of_somebody_else_fails(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("These are notes." * 1000)
-    assert "cannot be read" in named(tmp_path / "notes.db")["file"].found
+    assert "is damaged or no database" in named(tmp_path / "notes.db")["file"].found
     change(tmp_path / "other.db", "CREATE TABLE message(id)")
     assert named(tmp_path / "other.db")["schema"].verdict == "fail"
 
