@@ -50,12 +50,13 @@ class WorkerProcess(Actor):
         }
         environment.pop("WATCHDOG_PID", None)
         await self._clear()
-        await self._listen()
+        notes = self._bind()
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *crew.argv(worker.number), stdin=PIPE, env=environment, start_new_session=True
             )
         except BaseException:  # nobody calls `stopping` for one that did not start
+            notes.close()
             self._over()
             raise
         crew.processes[worker.number] = process
@@ -63,6 +64,9 @@ class WorkerProcess(Actor):
         worker.pid, worker.ready, worker.draining, worker.asked = process.pid, False, False, False
         worker.since, worker.beat, worker.heard, worker.said = now, now, now, None
         self._tell(WorkerStarted(self.ctx.path, worker.number, process.pid))
+        await self._listen(
+            notes
+        )  # what a quick one has told by now waits in the socket: only now is it known who it is
         if crew.ending:
             crew.ask(worker)
         self.ctx.background(self._attend(process))
@@ -125,13 +129,20 @@ class WorkerProcess(Actor):
         # Also one that somebody else has asked to end, with a signal say: it was not to end for good.
         raise WorkerDied(f"worker {worker.number} {how(status)} after {lived:.1f} s")
 
-    async def _listen(self) -> None:
+    def _bind(self) -> socket.socket:
         path = self._crew.notes_of(self._worker.number)
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             listening.setblocking(False)
             listening.bind(str(path))
+        except BaseException:
+            listening.close()
+            raise
+        return listening
+
+    async def _listen(self, listening: socket.socket) -> None:
+        try:
             transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
                 lambda: _Notes(self._heard), sock=listening
             )

@@ -223,7 +223,8 @@ class TestWorkers:
             ours = {"UPRIGHT_HEALTH": str(port), "NOTIFY_SOCKET": str(managed), "WATCHDOG_USEC": "60000000"}
             with running(folder, *self.WORDS, **ours, UPRIGHT_WORKERS="2") as service:
                 service.log.until(r'"worker\.ready"', 2)
-                assert f"MAINPID={service.process.pid}" in listening.recv(4_096).decode()
+                while f"MAINPID={service.process.pid}" not in listening.recv(4_096).decode():
+                    pass
                 sent: dict[str, Any] = {"to": "/shop/clerk", "handler": "environment", "arguments": {}, "ask": True}
                 found = asyncio.run(call(folder / "parent.sock", "send", **sent))["reply"]
                 assert not {"UPRIGHT_HEALTH", "UPRIGHT_ADMIN", "UPRIGHT_WORKERS", "WATCHDOG_PID"} & set(found)

@@ -1,8 +1,10 @@
 """The actor of a worker process hears what it tells; whatever becomes of the actor, the process does not outlive it."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +45,25 @@ async def test_it_is_ready_when_it_says_so_or_gives_a_sign_of_life(first: str) -
     async with parenting(script(f"{TELLS}\ntell(b'{first}'); time.sleep(3600)")) as parent:
         assert await parent.ready(1) == [parent.crew.workers[0].pid]
         assert parent.workers.health.live().ok
+
+
+async def test_one_that_is_up_before_its_parent_knows_its_number_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def slow_start(*words: Any, **options: Any) -> Any:
+        process = await start(*words, **options, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        await asyncio.sleep(0.01)  # the loop reads what has come
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow_start)
+    program = f"{TELLS}\ntell(b'READY=1'); print('told', flush=True); time.sleep(3600)"
+    async with parenting(script(program)) as parent:
+        (worker,) = parent.crew.workers
+        pid = (await parent.until(WorkerStarted)).pid
+        assert await parent.ready(1) == [pid]
+        assert worker.ready
 
 
 async def test_one_that_drains_is_ready_no_more_whatever_it_tells_then() -> None:
