@@ -161,7 +161,9 @@ class Journal:
                     await self._write_failed(known, batch, puts, steps)
                     self._singly = len(steps)
             else:
-                self._pause, self.trouble = PAUSE, None
+                self._pause = PAUSE
+                if puts or steps:  # one that only looked for messages wrote nothing, which a full disk lets it do
+                    self.trouble = None
                 self._answer(written, batch, puts, steps)
                 if crash_points.on:
                     crash_points.at(Point.ANSWERED)

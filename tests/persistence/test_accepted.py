@@ -62,6 +62,25 @@ async def test_a_tell_that_could_not_be_stored_raises_and_nothing_was_accepted(s
         assert book.words == ["accepted"]
 
 
+async def test_a_look_for_messages_that_writes_nothing_does_not_tell_that_a_store_works_again(
+    system: Systems, stores: Stores
+) -> None:
+    book, store = Book(), stores()
+    async with running(system, worker(book), store=store) as s:
+        await s.idle()
+        weather = Weather(store)
+        weather.before.append(StoreUnavailable("the disk is full"))
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            await worker_ref(s).tell(Worker.note, "refused")
+        before = weather.writes
+        store.stir(None)
+        await until(lambda: weather.writes > before)
+        await s.idle()
+        assert str(store.trouble) == "the disk is full"
+        await worker_ref(s).tell(Worker.note, "accepted")
+        assert store.trouble is None
+
+
 async def test_all_who_share_a_failed_batch_hear_of_it(system: Systems, stores: Stores) -> None:
     book, store = Book(), stores()
     async with running(system, worker(book), store=store) as s:
