@@ -159,9 +159,12 @@ class Crew:
                 os.kill(worker.pid, signal.SIGTERM)
 
     def answering(self) -> list[Worker]:
-        """Those that can be asked, the liveliest first: those that are up, and then those that start or end."""
+        """Those that can be asked: first those that should be given work, the liveliest of them at the head, then those
+        that are up, and then those that start or end.
+        """
+        now = time.monotonic()
         there = [worker for worker in self.workers if worker.pid and self.admin_of(worker.number).exists()]
-        return sorted(there, key=lambda worker: (worker.ready, worker.beat), reverse=True)
+        return sorted(there, key=lambda one: (not one.trouble(now), one.ready, one.beat), reverse=True)
 
     def ended(self, worker: Worker, status: int, was_ready: bool) -> None:
         """A worker has ended by itself. While none has ever been ready, one that was called wrongly is enough, and so

@@ -96,6 +96,21 @@ def test_a_worker_that_says_it_is_not_ready_counts_as_such_with_its_reason(crew:
     assert [check.status for check in crew.checks()] == ["failed", "degraded", "degraded", "degraded"]
 
 
+def test_one_that_should_be_given_no_work_is_asked_last(crew: Crew) -> None:
+    for worker in crew.workers:
+        up(worker)
+        crew.admin_of(worker.number).touch()
+        worker.beat = -float(worker.number)
+    first, second, third = crew.workers
+    assert crew.answering() == [first, second, third]
+    first.said = WorkerHealth(False, (Check("store", "failed", "the disk is full"),))
+    second.ready = False
+    assert crew.answering() == [third, first, second]
+    crew.admin_of(3).unlink()
+    first.pid = 0
+    assert crew.answering() == [second]
+
+
 def test_what_is_degraded_in_a_worker_is_in_the_service(crew: Crew) -> None:
     for worker in crew.workers:
         up(worker)
