@@ -25,7 +25,7 @@ FEW = COUNT // 10
 class Ceremonious(Counter):
     """Has a `stopping()`, and so a task for as long as it lives."""
 
-    async def stopping(self, exit: Exit) -> None:
+    async def stopping(self, reason: Exit) -> None:
         self.total = 0
 
 
