@@ -260,8 +260,10 @@ class RunSteps:
     def _is_stuck(self, plan: RunPlan) -> bool:
         """Whether it has failed, and what came leads it nowhere: that it has failed must not be forgotten for that."""
         record = plan.record
-        has_failed = record.cancel is None and (record.letter or record.status == "failed")
-        return bool(has_failed) and isinstance(self._next(plan), Wait)
+        has_failed = record.letter or record.status == "failed"
+        if not has_failed or record.cancel is not None or plan.hand.record.id in record.letters:
+            return False
+        return isinstance(self._next(plan), Wait)
 
     async def signalled(self, plan: RunPlan, name: str, payload: bytes) -> None:
         """Somebody has sent it that signal."""

@@ -69,11 +69,15 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    ways, known = list(sys.path), set(sys.modules)
+    ways, known = list(sys.path), dict(sys.modules)
+    ours = {path.split("/")[0].removesuffix(".py") for path in FILES}
+    for name in [name for name in sys.modules if name.split(".")[0] in ours]:  # of another test that has such a program
+        del sys.modules[name]
     yield tmp_path
     sys.path[:] = ways
-    for name in set(sys.modules) - known:
+    for name in set(sys.modules) - set(known):
         del sys.modules[name]
+    sys.modules.update(known)
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,9 @@ class Record:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """All that happened so far."""
-    return [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    """All that happened so far. A line that somebody is writing just now is not there yet."""
+    whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+    return [msgspec.json.decode(line, type=Line) for line in whole.splitlines()]
 
 
 def key_of(number: int) -> str:

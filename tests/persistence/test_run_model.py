@@ -135,8 +135,9 @@ class Model:
         kept = copy.deepcopy(
             {name: value for name, value in vars(self).items() if name not in ("ways", "calls", "clock")}
         )
+        redriven = message == self.stuck
         try:
-            if self.apply(message):
+            if self.apply(message, redriven):
                 self.stuck = None
                 self.rest()
         except Failing:
@@ -146,8 +147,8 @@ class Model:
             while self.status in ("running", "compensating") and self.stuck is None:
                 self.handle("go")
 
-    def apply(self, message: str) -> bool:
-        """Whether it moved the run."""
+    def apply(self, message: str, redriven: bool = False) -> bool:
+        """Whether it moved the run. A signal that leads a failed one nowhere is kept: it has failed all the same."""
         kind, _, name = message.partition(" ")
         over = self.status in ("completed", "rejected", "cancelled")
         if over or (kind == "cancel" and self.cancelled) or (kind == "time" and self.status == "compensating"):
@@ -161,8 +162,17 @@ class Model:
         if kind == "signal":
             self.inbox.append(name)
         self.cancelled = self.cancelled or kind == "cancel"
+        if kind == "signal" and self.stuck is not None and not redriven and self.waits():
+            return False
         self.move()
         return True
+
+    def waits(self) -> bool:
+        """Whether nothing is to be done before something comes."""
+        if self.cancelled or self.status == "compensating" or self.state in self.final:
+            return False
+        steps = any(self.lets(way) for _, way in self.out("step"))
+        return not steps and not any(self.lets(way) and name in self.inbox for name, way in self.out("signal"))
 
     def move(self) -> None:
         if self.cancelled and self.status != "compensating":
