@@ -115,9 +115,7 @@ def test_what_an_acked_handler_told_is_there_once_and_nothing_else_is(outcome: O
 
 def test_the_attempt_that_a_process_died_in_is_used_up_and_its_crash_counted(outcome: Outcome) -> None:
     for begin, again in begun_again(outcome):
-        if (
-            begin.end is None
-        ):  # one more where a process died after it had counted an attempt, and before its handler ran
+        if begin.end is None:  # more where a process died when it had counted an attempt and not run its handler yet
             used, crashed = again.attempt - begin.line.attempt, again.crashes - begin.line.crashes
             assert used == crashed >= 1, begin.line
 
