@@ -21,10 +21,13 @@ import msgspec
 
 from upright.persistence.errors import StoreCorrupt, StoreError
 from upright.persistence.place import check_place, file_system, size_of
+from upright.persistence.records import StateRecord
 from upright.persistence.session_file import is_dead
 from upright.persistence.sqlite_errors import told as of_store
 from upright.persistence.sqlite_schema import APPLICATION, VERSION
 from upright.persistence.wal import LARGEST
+
+from .last_words import KIND, NAME, read_word
 
 Verdict = Literal["ok", "warn", "fail"]
 PACKAGES: Final = ("upright", "anyio", "msgspec", "aiosqlite", "structlog")
@@ -40,6 +43,8 @@ FILES: Final = 1024
 """Open files that a service should be allowed."""
 PATIENCE: Final = 10.0
 """Seconds that the check of a file may take."""
+LATELY: Final = 86_400.0
+"""Seconds for which it is worth a warning that a tree gave up."""
 STRAY: Final = 60.0
 """Seconds by which the last event of a store may be ahead of the clock."""
 
@@ -207,7 +212,7 @@ def inside(path: Path, patience: float) -> Iterator[Finding]:
             findings = [*schema(connection, path)]
             yield from findings
             if all(one.verdict != "fail" for one in findings):
-                for look in (sessions, quarantine, clock):
+                for look in (sessions, quarantine, last_words, clock):
                     yield from look(connection, path)
                 yield from whole(connection, patience)
     except sqlite3.Error as error:
@@ -261,6 +266,18 @@ def quarantine(connection: sqlite3.Connection, _path: Path) -> Iterator[Finding]
         yield Finding("quarantine", "warn", f"{count} in quarantine", "upright dlq ls --groups")
     else:
         yield Finding("quarantine", "ok", "empty")
+
+
+def last_words(connection: sqlite3.Connection, _path: Path) -> Iterator[Finding]:
+    """Whether a tree on this store gave up of late: the log may be gone with its container."""
+    row = connection.execute("SELECT version, body FROM record WHERE kind = ? AND name = ?", (KIND, NAME)).fetchone()
+    word = read_word(StateRecord(*row)) if row is not None else None
+    if word is None:
+        return
+    ago = time.time() - word.at
+    times = "once" if word.times == 1 else f"{word.times} times"
+    found = f"a tree gave up {times}, last {ago / 3600:.1f} h ago in process {word.pid}: {word.why}"
+    yield Finding("gave up", "warn" if ago < LATELY else "ok", found, "look at its log of that time")
 
 
 def clock(connection: sqlite3.Connection, _path: Path) -> Iterator[Finding]:

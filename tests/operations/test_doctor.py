@@ -8,10 +8,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from upright.actors import Actor, ActorSystem
+from upright.operations import Service
 from upright.operations.doctor import Finding, examine, examine_store, is_reset_mended, of_health, open_files, sqlite
+from upright.operations.last_words import LastWord
 from upright.persistence import Durable, Retry, Sqlite
 from upright.supervision import child, supervisor
 
@@ -123,6 +126,33 @@ def test_a_session_that_lives_is_told(store: Path) -> None:
 
     found = asyncio.run(beside())["sessions"]
     assert (found.verdict, f"(process {os.getpid()})" in found.found) == ("ok", True)
+
+
+def test_that_a_tree_gave_up_is_told_as_a_warning_for_a_day(store: Path) -> None:
+    class Fragile(Actor):
+        async def break_down(self) -> None:
+            raise ValueError("worn out")
+
+    async def give_up() -> int:
+        tree = supervisor("work", child("fragile", Fragile), max_restarts=0)
+        service = Service(ActorSystem(tree, store=Sqlite(store), log=None))
+        running = asyncio.create_task(service.run())
+        async with asyncio.timeout(20):
+            while not service.health.started:  # noqa: ASYNC110  # by the task that runs it
+                await asyncio.sleep(0)
+            await service.system.ref("/work/fragile", Fragile).tell(Fragile.break_down)
+            return await running
+
+    assert "gave up" not in named(store)
+    assert [asyncio.run(give_up()) for _ in range(2)] == [1, 1]
+    told = named(store)["gave up"]
+    assert told.verdict == "warn"
+    assert "2 times" in told.found
+    assert "worn out" in told.found
+    change(
+        store, "UPDATE record SET body = ? WHERE kind = 'upright/service'", msgspec.msgpack.encode(LastWord(1, "x", 7))
+    )
+    assert (named(store)["gave up"].verdict, "once" in named(store)["gave up"].found) == ("ok", True)
 
 
 def test_a_clock_that_was_set_back_is_told(store: Path) -> None:
