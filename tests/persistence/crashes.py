@@ -89,9 +89,9 @@ class Record:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """All that happened so far. A line that somebody is writing just now is not there yet."""
-    whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-    return [msgspec.json.decode(line, type=Line) for line in whole.splitlines()]
+    """All that happened so far, but a line that somebody is writing just now."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [msgspec.json.decode(line, type=Line) for line in lines]
 
 
 def key_of(number: int) -> str:
@@ -120,12 +120,11 @@ class Sender(Actor):
     async def swallow(self, number: int) -> None:
         """The poison kills the process as soon as others are in hand; they are what would be blamed beside it."""
         with self.record.handling(self, number):
+            while number == POISON and not self.ctx.delivery.crashes and self.record.in_hand < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0)  # no event tells it
+            await asyncio.sleep(0.02 if number == POISON else 0.2)
             if number == POISON:
-                while not self.ctx.delivery.crashes and self.record.in_hand < 4:  # noqa: ASYNC110  # no event tells it
-                    await asyncio.sleep(0)
-                await asyncio.sleep(0.02)
                 os.kill(os.getpid(), signal.SIGKILL)
-            await asyncio.sleep(0.2)
 
 
 class Filer(Actor):
