@@ -13,10 +13,10 @@ class Retention(msgspec.Struct, frozen=True):
     """What is deleted, some time after it is true: `Sqlite(path, retention=Retention(finished_for=86_400.0))`.
 
     `finished_for`: seconds for which a message that is done or dropped keeps its story, its reply and its `once` key.
-    `finished_count`: of the latest so many messages; None for any number. `quarantined_for`, `quarantined_count`: the
-    same for letters in quarantine, which are kept for ever unless you say otherwise. `runs_for`: seconds for which the
-    record of a run of a state machine is kept that is over, with its data and its history; for ever unless you say
-    otherwise. `runs_count`: of the latest so many, over all machines.
+    `finished_count`: of the latest so many of them, or a few more; None for any number. `quarantined_for`,
+    `quarantined_count`: the same for letters in quarantine, which are kept for ever unless you say otherwise.
+    `runs_for`: seconds for which the record of a run of a state machine is kept that is over, with its data and its
+    history; for ever unless you say otherwise. `runs_count`: of the latest so many, over all machines.
 
     >>> Retention(finished_for=-1.0)
     Traceback (most recent call last):

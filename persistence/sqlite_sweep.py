@@ -32,6 +32,10 @@ PREPARE = (
     " DELETE FROM record WHERE kind = 'steps/' || old.id; END",
 )
 TOP = "SELECT coalesce(max(id), 0) FROM message"
+UNFINISHED = (
+    "SELECT (SELECT coalesce(sum(depth), 0) FROM mailbox)"
+    " + (SELECT count(*) FROM message INDEXED BY message_quarantined WHERE state = 3)"
+)
 KEEP_TOP = "UPDATE meta SET value = max(value, ?) WHERE name = 'last'"
 """The highest id was given, though its message may be gone: it is never given again."""
 NTH_LETTER = "SELECT id FROM message INDEXED BY message_quarantined WHERE state = 3 ORDER BY id DESC LIMIT 1 OFFSET ?"
@@ -74,7 +78,8 @@ class Sweep:
         """Delete what need not be kept any longer. What becomes old meanwhile is for the next one."""
         self._top = self._one(TOP)
         most, letters = keep.finished_count, keep.quarantined_count
-        last = 0 if most is None else max(0, self._top - most)
+        # Of a long backlog those are finished first that came first: they are the latest to be finished all the same.
+        last = 0 if most is None else max(0, self._top - most - (self._one(UNFINISHED) if most else 0))
         last_letter = 0 if letters is None else self._one(NTH_LETTER, letters)
         return Swept(
             self._messages(FINISHED, keep.finished_for, last),
