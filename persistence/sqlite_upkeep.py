@@ -25,6 +25,8 @@ EVERY = 30.0
 """Seconds between two sweeps, at most; the first one comes soon."""
 SOON = 1.0
 """Seconds between two sweeps, at least."""
+FIRST = 10
+"""So many times as long after the start comes the first: who starts beside a million messages has other work to do."""
 MANY = 50_000
 """Messages to be deleted by one sweep; the next one comes sooner if there are more."""
 STEPS = 500_000
@@ -60,7 +62,7 @@ class Upkeep:
             await asyncio.gather(self._thread, return_exceptions=True)
 
     async def _run(self, swept: Callable[[Swept], None], failed: Callable[[StoreError], None]) -> None:
-        pause, stopping = min(SOON, EVERY), self._stopping
+        pause, stopping = min(FIRST * SOON, EVERY), self._stopping
         while True:
             await asyncio.sleep(pause)
             began = time.monotonic()
