@@ -59,22 +59,21 @@ class Consumer(Protocol):
 class Consumers:
     """Knows who takes, who may get something, and when to look again.
 
-    `now`: the time on the store's clock. `rouse`: called when there is something to look for.
+    `now`: the time on the store's clock. `rouse`: called when there is something to look for. `shuts_out`: whether
+    nothing of an address is to begin any more, and so nothing to be claimed.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, now: Callable[[], float], rouse: Callable[[], None]
+        self, loop: asyncio.AbstractEventLoop, now: Callable[[], float], rouse: Callable[[], None],
+        shuts_out: Callable[[str], bool],
     ) -> None:  # fmt: skip
-        self._loop, self._now, self._rouse = loop, now, rouse
+        self._loop, self._now, self._rouse, self._shuts_out = loop, now, rouse, shuts_out
         self._known: dict[str, Consumer] = {}
         self._hungry: dict[str, None] = {}
         self._more: set[str] = set()  # addresses for which the store may have more than there was room for
         self._left: dict[str, None] = {}
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._closing = False
-        self.is_taking = True
-        """Whether anything is claimed at all; see `stop_intake`."""
-        self._invited: set[str] = set()
 
     @property
     def has_work(self) -> bool:
@@ -92,17 +91,10 @@ class Consumers:
         for timer in self._timers.values():
             timer.cancel()
 
-    def stop_intake(self) -> None:
-        """Claim nothing more but for those who are invited; what was claimed and is not begun goes back."""
-        self.is_taking = False
+    def let_go(self) -> None:
+        """What was claimed and is not begun goes back."""
         for consumer in tuple(self._known.values()):
             consumer.let_go()
-
-    def invite(self, address: str) -> None:
-        """Somebody inside a delivery waits for what that mailbox is asked: it takes, though others do not any more."""
-        if not self.is_taking:
-            self._invited.add(address)
-            self.stir(address)
 
     def attach(self, consumer: Consumer) -> None:
         """From now on this mailbox gets what comes for its address. Raises `AddressTaken`."""
@@ -182,7 +174,7 @@ class Consumers:
     def _want(self, address: str, wants: dict[str, Want], batch: Batch, priority: int = BOTTOM) -> None:
         """Claim for that mailbox, for which there may be something up to that priority, and what the batch brings."""
         consumer = self._known.get(address)
-        if consumer is None or address in wants or not (self.is_taking or address in self._invited):
+        if consumer is None or address in wants or self._shuts_out(address):
             return
         room = consumer.room()
         if room > 0:
@@ -217,7 +209,7 @@ class Consumers:
                 self._more.add(want.address)
         nobodys: list[Delivery] = []
         for address, deliveries in claimed.items():
-            consumer = known.get(address) if self.is_taking or address in self._invited else None
+            consumer = None if self._shuts_out(address) else known.get(address)
             if consumer is None:
                 nobodys += deliveries
                 continue

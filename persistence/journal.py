@@ -34,8 +34,9 @@ class Journal:
     """Gathers what is to be written, and has the engine write it."""
 
     def __init__(
-        self, engine: Engine, loop: asyncio.AbstractEventLoop, failed: Callable[[StoreError], None], stirred: Stirred
-    ) -> None:
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, failed: Callable[[StoreError], None], stirred: Stirred,
+        shuts_out: Callable[[str], bool],
+    ) -> None:  # fmt: skip
         self._engine, self._loop, self._failed, self._stirred = engine, loop, failed, stirred
         self._puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]] = []
         self._under_way: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]] = []
@@ -43,7 +44,7 @@ class Journal:
         self._pardons: list[int] = []
         self._barriers: list[asyncio.Future[None]] = []
         self._looks: list[asyncio.Future[None]] = []
-        self.consumers = Consumers(loop, lambda: engine.now(), self._rouse)
+        self.consumers = Consumers(loop, lambda: engine.now(), self._rouse, shuts_out)
         self._work: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._pause = PAUSE

@@ -70,7 +70,7 @@ class Store:
             self._runtime = None
             raise
         self.now = self._engine.now
-        self._journal = Journal(self._engine, runtime.loop, self._failed, self.stir)
+        self._journal = Journal(self._engine, runtime.loop, self._failed, self.stir, self.solitude.shuts_out)
         self._journal.start()
         runtime.guards.lender = Limits(self, runtime)
         try:
@@ -190,8 +190,8 @@ class Store:
     def invite(self, address: str) -> None:
         """Somebody inside a delivery asks that mailbox: it is served, whatever else has to wait."""
         self.solitude.invite(address)
-        if self._journal is not None:
-            self._journal.consumers.invite(address)
+        if self.solitude.is_closed and self._journal is not None:
+            self._journal.consumers.stir(address)
 
     def stop_intake(self) -> None:
         """Claim and begin nothing more in this system, but what is asked by a delivery that runs; what was claimed and
@@ -199,7 +199,7 @@ class Store:
         """
         self.solitude.close()
         if self._journal is not None:
-            self._journal.consumers.stop_intake()
+            self._journal.consumers.let_go()
 
     async def quiet(self) -> None:
         """Wait until no delivery runs in this system, and what became of them is written; see `stop_intake`."""
