@@ -1,5 +1,6 @@
-"""Where suspended code stands: its frames, and how a traceback prints them."""
+"""Where code stands that waits, or that a thread is at: its frames, and how a traceback prints them."""
 
+import sys
 import traceback
 from types import FrameType
 from typing import Any
@@ -22,3 +23,12 @@ def frames_of(step: Any) -> list[FrameType]:
 def stack_text(frames: list[FrameType]) -> str:
     """Frames as a traceback prints them, without local variables."""
     return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
+
+
+def stack_of(thread: int) -> str | None:
+    """Where the thread of that number stands, innermost last; None if it has ended. From any other thread."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return None
+    frames = [*traceback.walk_stack(frame)][::-1]
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())

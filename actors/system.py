@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-import anyio
-
 from .bus import EventBus, Subscriber
 from .cell import Cell
 from .clock import clock_of
+from .completion import to_its_end
 from .context import as_class
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
@@ -154,17 +153,7 @@ class ActorSystem:
         turn = seat.turn if seat is not None else None
         if seat is not None and turn is not None and turn.phase == IN_HAND and self._houses(seat.host):
             return
-        cancelled: asyncio.CancelledError | None = None
-        stopping = self._stopping
-        with anyio.CancelScope(shield=True):
-            while not stopping.done():
-                try:
-                    await asyncio.wait({stopping})
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        stopping.result()
-        if cancelled is not None:
-            raise cancelled
+        await to_its_end(self._stopping)
 
     def _houses(self, host: Host) -> bool:
         return self._runtime is not None and self._runtime.find(host.path) is host.cell

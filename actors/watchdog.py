@@ -1,13 +1,12 @@
 """The watchdog: a thread that sees when something holds up the event loop, and says where, while it lasts."""
 
 import asyncio
-import sys
 import threading
 import time
-import traceback
 
 from .dispatcher import Job
 from .events import LoopBlocked
+from .frames import stack_of
 from .incarnation import Incarnation
 from .runtime import Runtime
 
@@ -62,7 +61,7 @@ class Watchdog:
         job: Job | Incarnation | None = self._runtime.dispatcher.now
         turn = job.turn if isinstance(job, Incarnation) else None
         path, handler = (job.path, turn.handler.name) if job is not None and turn is not None else self._task()
-        stack = self._stack()
+        stack = stack_of(self._loop_thread)
         if stack is not None:
             self._runtime.bus.emit(LoopBlocked(path, handler, blocked, stack))
 
@@ -72,11 +71,3 @@ class Watchdog:
         name = task.get_name() if task is not None else ""
         path, _, handler = name.partition(" ")
         return (path, handler) if path.startswith("/") else ("", name)
-
-    def _stack(self) -> str | None:
-        """Where the thread of the loop stands, innermost last; None if it has ended."""
-        frame = sys._current_frames().get(self._loop_thread)
-        if frame is None:
-            return None
-        frames = list(traceback.walk_stack(frame))[::-1]
-        return "".join(traceback.StackSummary.extract(iter(frames)).format())

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from upright.actors.system import ActorSystem
 from upright.persistence.store import Store
+from upright.supervision.checks import label
 from upright.supervision.circuit_breaker import CircuitBreaker
 
 from . import questions
@@ -21,6 +22,7 @@ from .health import Probe
 from .live_tree import listed, live_tree
 from .questions import read
 from .sending import send
+from .standing import standing
 from .store_controls import MOST, Answers, Given, StoreControls
 
 
@@ -123,8 +125,5 @@ class Controls:
     async def _all_guards(self, kind: type[Any]) -> AsyncIterator[dict[str, Any]]:
         async for policy, gate in breathing(self.system.guards):
             if isinstance(policy, kind):
-                label = f"{policy.name}[{policy.key}]" if policy.key else policy.name
-                machine = getattr(gate, "machine", gate)
-                by_hand = getattr(machine, "mode", "automatic")
-                state = getattr(machine, "state", "") if by_hand == "automatic" else by_hand
-                yield {"name": label, "kind": type(policy).__name__, "state": state}
+                name = label(policy.name, policy.key)
+                yield {"name": name, "kind": type(policy).__name__, "state": standing(gate)}

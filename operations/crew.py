@@ -13,10 +13,9 @@ import msgspec
 
 from .crew_folder import CrewFolder
 from .health import Check
+from .statuses import FAILED, USAGE
 from .worker_health import WorkerHealth
 
-FAILED, USAGE = 1, 2
-"""The statuses of a process that did not come up, and of one that was called wrongly."""
 HURRYING = 2.0
 """Seconds that workers have to leave when they are hurried, before they are killed."""
 SILENT = 30.0

@@ -22,7 +22,7 @@ import msgspec
 from upright.persistence.errors import StoreCorrupt, StoreError
 from upright.persistence.place import check_place, file_system, size_of
 from upright.persistence.records import StateRecord
-from upright.persistence.session_file import is_dead
+from upright.persistence.session_file import is_dead, session_path
 from upright.persistence.sqlite_errors import told as of_store
 from upright.persistence.sqlite_schema import APPLICATION, VERSION
 from upright.persistence.wal import LARGEST
@@ -244,7 +244,7 @@ def sessions(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     living, dead = list[str](), list[str]()
     for name, pid in rows:
         try:
-            kind = dead if is_dead(f"{path}-session-{name}") else living
+            kind = dead if is_dead(session_path(path, name)) else living
         except OSError as error:
             advice = "call as the user of the service"
             yield Finding("sessions", "warn", f"{name} cannot be looked at: {told(error)}", advice)

@@ -49,8 +49,7 @@ class Drain:
         self._since = asyncio.get_running_loop().time()
         self._health.draining = True
         self.begun.set()
-        if self._system.bus.wants(ServiceDraining):
-            self._system.bus.emit(ServiceDraining("/", why, self.within))
+        self._system.bus.emit(ServiceDraining("/", why, self.within))
         self.close_intake()
 
     def close_intake(self) -> None:
@@ -66,7 +65,7 @@ class Drain:
             return
         self.hurried.set()
         over = self._finishing is not None and self._finishing.done()
-        if not over and self._system.bus.wants(ServiceHurried):
+        if not over:
             self._system.bus.emit(ServiceHurried("/", why))
 
     async def finish(self) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from typing import Literal
 
 import msgspec
@@ -20,14 +21,15 @@ from upright.actors.ports import Startable
 from upright.actors.system import ActorSystem
 from upright.persistence.errors import NoStore
 
-from .crew import USAGE, Crew
+from .crew import Crew
 from .endpoints import Metrics
 from .errors import SocketRefused
 from .health import HealthLimits
 from .health_server import AddressInUse, HealthServer
 from .logs import configure_logs
 from .notify import Notifier
-from .service import FAILED, Service
+from .service import Service
+from .statuses import FAILED, USAGE
 from .store_from import store_from
 from .tree_from import NoTree, tree_from
 from .user_stack import user_stack
@@ -198,23 +200,19 @@ async def _run(run: Callable[[], Awaitable[int]]) -> int:
 
 def metrics_of(system: ActorSystem, health: Health) -> Metrics | None:
     """The metrics of a system; None where what makes them is not installed."""
-    try:
-        from .metrics import Metrics as OfSystem
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "prometheus_client":
-            raise
+    if find_spec("prometheus_client") is None:
         return None
+    from .metrics import Metrics as OfSystem
+
     return OfSystem(system, health)
 
 
 def metrics_of_workers(workers: Workers) -> Metrics | None:
     """The metrics of a parent and its workers; None where what makes them is not installed."""
-    try:
-        from .worker_metrics import WorkerMetrics
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "prometheus_client":
-            raise
+    if find_spec("prometheus_client") is None:
         return None
+    from .worker_metrics import WorkerMetrics
+
     return WorkerMetrics(workers.system, workers.health, workers.crew)
 
 

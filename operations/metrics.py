@@ -30,7 +30,8 @@ from upright.supervision.circuit_breaker import CircuitBreaker
 from upright.supervision.events import BreakerOpened, RetryBudgetSpent
 
 from .health import PROBES
-from .watch import Health, standing
+from .standing import standing
+from .watch import Health
 
 MOST = 200
 """Values of one label that are told apart."""

@@ -13,11 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import anyio
 import structlog
 
+from upright.actors.completion import to_its_end
 from upright.actors.errors import ActorError, SystemFailed, SystemNotRunning
-from upright.actors.events import Event
 from upright.actors.exits import Exit, Shutdown
 from upright.actors.message import told
 from upright.actors.options import seconds
@@ -32,6 +31,7 @@ from .health import HealthLimits
 from .last_words import LastWords
 from .notify import Notifier
 from .signals import Signals
+from .statuses import CLEAN, FAILED
 from .until import until
 from .watch import Health
 
@@ -40,7 +40,6 @@ DRAIN = 25.0
 """Seconds for a drain: inside the thirty that a container has by default, after which it is killed."""
 LAST = 1.0
 """Seconds that a server has for leaving, when it is told that the time is over."""
-CLEAN, FAILED = 0, 1
 Judge = Callable[[Exception], tuple[int, str]]
 """With what status a service ends that did not come up, and what is said of it."""
 
@@ -126,7 +125,7 @@ class Service:
         """It has started, and takes work: its probes say so, and whoever started the process is told."""
         self.health.started = True
         self._notifier.tell("READY=1", "STATUS=running", f"MAINPID={os.getpid()}")
-        self._tell(ServiceStarted("/", os.getpid(), time.monotonic() - self._began))
+        self.system.bus.emit(ServiceStarted("/", os.getpid(), time.monotonic() - self._began))
 
     async def _follow(self) -> None:
         """Where the tree gives up, the server that runs this has nothing left to serve: have it leave, so that the
@@ -165,17 +164,10 @@ class Service:
         """
         if self._stopping is None:
             self._stopping = asyncio.get_running_loop().create_task(self._stop(), name="upright service stop")
-        stopping, cancelled = self._stopping, None
-        with anyio.CancelScope(shield=True):
-            while not stopping.done():
-                try:
-                    await asyncio.wait({stopping})
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        self._stopping = None
-        stopping.result()
-        if cancelled is not None:
-            raise cancelled
+        try:
+            await to_its_end(self._stopping)
+        finally:
+            self._stopping = None
 
     async def _stop(self) -> None:
         self._leaving.set()
@@ -193,7 +185,7 @@ class Service:
         if self._up:
             self._up, self._status = False, self._asked_for if asked or not _gave_up(exit) else FAILED
             took = time.monotonic() - self._asked if self._asked else 0.0
-            self._tell(ServiceStopped("/", took, self._status))
+            self.system.bus.emit(ServiceStopped("/", took, self._status))
 
     def begin_drain(self, why: str = "it was asked to", status: int = CLEAN) -> None:
         """Take no more work from now on; `stop` ends what runs. `status`: with which `run` returns then."""
@@ -291,10 +283,6 @@ class Service:
         await self.health.stop()
         if self.system.running:
             await self.system.stop()
-
-    def _tell(self, event: Event) -> None:
-        if self.system.bus.wants(type(event)):
-            self.system.bus.emit(event)
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -4,15 +4,13 @@ The answers can be asked for from any thread, also while the loop is held up: th
 """
 
 import asyncio
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from upright.actors.bus import Subscriber
 from upright.actors.events import Event, SystemGaveUp
+from upright.actors.frames import stack_of
 from upright.actors.gate import Gate
 from upright.actors.message import told
 from upright.actors.system import ActorSystem
@@ -22,6 +20,7 @@ from upright.persistence.store import Store
 
 from .events import HealthChanged
 from .health import PROBES, Check, Findings, HealthLimits, HealthReport, Probe, judged
+from .standing import standing
 
 BEAT = 0.5
 """Seconds between two beats of the loop."""
@@ -120,10 +119,10 @@ class Health:
         silent = max(now - self._beat - BEAT, 0.0) if self._beat else 0.0
         trouble = self._trouble or (str(store.trouble) if store is not None and store.trouble is not None else "")
         asked = self._asked
+        stack = stack_of(self._thread) if silent >= self.limits.silent else None
         return Findings(
-            self.started, self.draining, self._gave_up, silent, self._stack() if silent >= self.limits.silent else "",
-            now - asked if asked else 0.0, trouble, seen.depth, seen.open_guards, tuple(sorted(self._parked)),
-            seen.zombies, seen.more,
+            self.started, self.draining, self._gave_up, silent, stack or "", now - asked if asked else 0.0, trouble,
+            seen.depth, seen.open_guards, tuple(sorted(self._parked)), seen.zombies, seen.more,
         )  # fmt: skip
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -149,8 +148,7 @@ class Health:
             report = judged(probe, found, self.limits)
             if self._told.get(probe, True) != report.ok:
                 self._told[probe] = report.ok
-                if self._system.bus.wants(HealthChanged):
-                    self._system.bus.emit(HealthChanged("/", probe, report.ok, report.why))
+                self._system.bus.emit(HealthChanged("/", probe, report.ok, report.why))
 
     def _open_guards(self) -> tuple[str, ...]:
         gates = [gate for _, gate in self._system.guards if isinstance(gate, Gate)]
@@ -171,12 +169,6 @@ class Health:
                     self._asked = 0.0
             await asyncio.sleep(LOOK)
 
-    def _stack(self) -> str:
-        frame = sys._current_frames().get(self._thread)
-        if frame is None:
-            return ""
-        return "".join(traceback.StackSummary.extract(iter([*traceback.walk_stack(frame)][::-1])).format())
-
     def _note_parked(self, event: MailboxParked) -> None:
         self._parked.add(event.address)
 
@@ -190,12 +182,3 @@ class Health:
 
     def _note_gave_up(self, event: SystemGaveUp) -> None:
         self._gave_up = event.why
-
-
-def standing(gate: Gate) -> str:
-    """Where a circuit stands: closed, open, half-open, or the mode in which an operator has put it; "" for a policy of
-    another kind.
-    """
-    machine: Any = gate.machine
-    mode, state = getattr(machine, "mode", ""), getattr(machine, "state", "")
-    return str(state if mode in ("", "automatic") else mode)

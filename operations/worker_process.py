@@ -13,7 +13,6 @@ from asyncio.subprocess import PIPE, Process
 from typing import Any
 
 from upright.actors.actor import Actor
-from upright.actors.events import Event
 from upright.actors.exits import Exit
 
 from .crew import Crew, Worker
@@ -63,10 +62,9 @@ class WorkerProcess(Actor):
         now = time.monotonic()
         worker.pid, worker.ready, worker.draining, worker.asked = process.pid, False, False, False
         worker.since, worker.beat, worker.heard, worker.said = now, now, now, None
-        self._tell(WorkerStarted(self.ctx.path, worker.number, process.pid))
-        await self._listen(
-            notes
-        )  # what a quick one has told by now waits in the socket: only now is it known who it is
+        self.ctx.bus.emit(WorkerStarted(self.ctx.path, worker.number, process.pid))
+        # What a quick one has told by now waits in the socket: only now is it known who it is.
+        await self._listen(notes)
         if crew.ending:
             crew.ask(worker)
         self.ctx.background(self._attend(process))
@@ -106,7 +104,7 @@ class WorkerProcess(Actor):
                 silent = time.monotonic() - worker.beat
                 limit = self._crew.silent * (1 if worker.ready else STARTING)
                 if not worker.draining and silent > limit:
-                    self._tell(WorkerHung(self.ctx.path, worker.number, process.pid, silent))
+                    self.ctx.bus.emit(WorkerHung(self.ctx.path, worker.number, process.pid, silent))
                     process.send_signal(signal.SIGABRT)
                     await asyncio.wait({ended}, timeout=DUMPING)
                     if not ended.done():
@@ -122,7 +120,7 @@ class WorkerProcess(Actor):
             return
         if not drained:
             self._crew.ended(worker, status, was_ready)
-        self._tell(WorkerEnded(self.ctx.path, worker.number, process.pid, how(status), lived))
+        self.ctx.bus.emit(WorkerEnded(self.ctx.path, worker.number, process.pid, how(status), lived))
         if self._crew.refused is not None:
             self.ctx.stop()
             return
@@ -162,7 +160,7 @@ class WorkerProcess(Actor):
         # Only one that is up gives signs of life, so that a lost `READY=1` is made up for by the next of them.
         if line in ("READY=1", "WATCHDOG=1") and not worker.ready and not worker.draining:
             worker.ready = self._crew.was_up = True
-            self._tell(WorkerReady(self.ctx.path, worker.number, worker.pid))
+            self.ctx.bus.emit(WorkerReady(self.ctx.path, worker.number, worker.pid))
         elif line == "STOPPING=1":
             worker.ready, worker.draining = False, True
 
@@ -170,10 +168,6 @@ class WorkerProcess(Actor):
         self._worker.pid, self._worker.ready = 0, False
         self._crew.processes.pop(self._worker.number, None)
         self._crew.listen_no_more(self._worker.number)
-
-    def _tell(self, event: Event) -> None:
-        if self.ctx.bus.wants(type(event)):
-            self.ctx.bus.emit(event)
 
 
 class _Notes(asyncio.DatagramProtocol):

@@ -18,11 +18,12 @@ from upright.supervision.supervisor import Supervisor
 
 from .admin_client import call, calling
 from .controls import Controls
-from .crew import USAGE, Crew, Worker
+from .crew import Crew, Worker
 from .errors import Failed
 from .events import ServiceDraining, ServiceHurried, WorkerEnded, WorkerReady
 from .health import Check
 from .service import Judge, Service, not_up
+from .statuses import USAGE
 from .watch import Health
 from .worker_process import WorkerProcess
 

@@ -30,6 +30,11 @@ SLOTS: Final = 256
 """So many deliveries at once before the file grows; it then doubles."""
 
 
+def session_path(database: Path, name: str) -> str:
+    """Where the file of a session is."""
+    return f"{os.fspath(database)}-session-{name}"
+
+
 class Running(NamedTuple):
     """What was begun and not ended: the message's id, the number of its attempt, and when, in seconds since 1970."""
 

@@ -16,7 +16,7 @@ from .outbox import Outbox
 from .records import StateRecord
 from .reports import Opened
 from .retention import Retention
-from .session_file import is_dead
+from .session_file import is_dead, session_path
 from .sqlite_desk import SqliteDesk
 from .sqlite_engine import SqliteEngine, Synchronous
 from .sqlite_look import looking_into
@@ -115,8 +115,7 @@ class Sqlite(Store):
         async with looking_into(self.path) as connection:
             rows = await connection.execute_fetchall("SELECT name, pid, opened FROM session ORDER BY id")
         return [
-            Opened(name, pid, opened, lives=not is_dead(Path(f"{self.path}-session-{name}")))
-            for name, pid, opened in rows
+            Opened(name, pid, opened, lives=not is_dead(session_path(self.path, name))) for name, pid, opened in rows
         ]
 
     def _swept(self, swept: Swept) -> None:

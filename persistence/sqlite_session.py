@@ -21,7 +21,7 @@ from .crash_points import Point
 from .errors import StoreError
 from .lease import LEASE, Lease, Lookout
 from .port import Stirred
-from .session_file import SessionFile, is_dead, take_over
+from .session_file import SessionFile, is_dead, session_path, take_over
 from .wake import Bell
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class SqliteSession:
 
     def _sweep(self, known: set[str]) -> None:
         """Remove the files of sessions that died before they were enrolled, or after others had taken them for dead."""
-        start = f"{self._path.name}-session-"
+        start = session_path(self._path.name, "")
         with contextlib.suppress(OSError):  # what cannot be looked at, or is somebody else's to delete, stays
             names = {name.removeprefix(start) for name in os.listdir(self._path.parent) if name.startswith(start)}
             strange = {name for name in names - known - {self.name} if OURS.fullmatch(name)}
@@ -310,7 +310,7 @@ class SqliteSession:
         return Path(f"{self._path}-bell-{name}")
 
     def _beside(self, name: str) -> Path:
-        return Path(f"{self._path}-session-{name}")
+        return Path(session_path(self._path, name))
 
     def _in_one(self, work: Callable[[], T]) -> T:
         self._connection.execute("BEGIN IMMEDIATE")
