@@ -80,7 +80,7 @@ $(BIN)/python:
 		|| { echo "expected $(PYTHON) to be Python 3.11 or newer; name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
+$(VENV)/.test: pyproject.toml $(wildcard actors/native/*) | $(BIN)/python
 	$(PIP) install --upgrade "pip>=25.1"
 	$(PIP) install --group test
 	$(PIP) install --no-build-isolation --editable .

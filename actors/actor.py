@@ -20,6 +20,19 @@ else:
     S = TypeVar("S")
 
 
+class _Unset:
+    """Says why an attribute is not there. Not a `__getattr__`, which would make every attribute of every actor slow."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, actor: object, owner: type) -> "_Unset":
+        if actor is None:
+            return self
+        kind = type(actor).__name__
+        raise AttributeError(f"{kind}.{self._name} is set when a system starts the actor; spawn it to use it")
+
+
 class Actor(Generic[S]):
     """An object with a mailbox, whose handlers run one message at a time.
 
@@ -52,7 +65,10 @@ class Actor(Generic[S]):
     pauses.
     """
     __handlers__: ClassVar[HandlerTable]
-    ctx: Context
+    if TYPE_CHECKING:
+        ctx: Context
+    else:
+        ctx = _Unset()
     """What the runtime offers; set before `__init__` runs."""
     state: S
     """The durable state, for an actor that declares one: `class Account(Actor[Balance])`."""
@@ -89,11 +105,6 @@ class Actor(Generic[S]):
         Return those that should still go there; None (as a method without `return` does) sends them all.
         """
         return letters
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "ctx":
-            raise AttributeError(f"{type(self).__name__}.ctx is set when a system starts the actor; spawn it to use it")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 Actor.__handlers__ = HandlerTable(Actor)

@@ -67,5 +67,6 @@ class Carrier(asyncio.Task[None]):
         if job is None or job.stack is None:
             return super().get_stack(limit=limit)
         frames = frames_of(job.stack)
-        inner = frames[1:] or frames  # the first one is the drain's
+        drains = getattr(job.stack, "cr_frame", None) is not None  # the accelerator's drain has no frame
+        inner = (frames[1:] if drains else frames) or frames
         return inner if limit is None else inner[max(len(inner) - limit, 0) :]

@@ -62,10 +62,13 @@ class Dispatcher:
         "_shown",
         "_solo",
         "_waiter",
+        "clock",
         "idle",
+        "left",
         "now",
         "owner",
         "ready",
+        "stint",
         "until",
     )
 
@@ -84,6 +87,9 @@ class Dispatcher:
         """The job whose code runs at this instant; the watchdog's thread reads it."""
         self.owner: Job | None = None
         """The one job of a solo dispatcher."""
+        self.clock: Callable[[], float] = loop.time
+        self.stint = self.left = SLICE
+        """Activations until the carrier should return to the event loop, at the beginning and now."""
         self.until = 0.0
         """When the carrier should return to the event loop; a drain looks at it now and then."""
 
@@ -147,11 +153,10 @@ class Dispatcher:
 
     @types.coroutine
     def _carry(self) -> Generator[Any, Any, None]:
-        loop, ready, clock = self._loop, self.ready, self._loop.time
+        loop, ready = self._loop, self.ready
         task = asyncio.current_task(loop)
         assert isinstance(task, Carrier)
-        stint = 1 if loop.get_debug() else SLICE
-        left, self.until = stint, clock() + STINT
+        self._begin_stint()
         while True:
             if not ready:
                 if self._closing:
@@ -166,30 +171,21 @@ class Dispatcher:
                     # A task group or cancel scope that `started()` opened has failed, and cancels its host task.
                     self._waiter = None
                     self.owner.cancelled_at_rest(error)
-                stint = 1 if loop.get_debug() else SLICE
-                left, self.until = stint, clock() + STINT
+                self._begin_stint()
                 continue
-            job = ready.popleft()
-            self._shown.now = job
-            steps = job.activate()
-            try:
-                awaited = job.context.run(steps.send, None)
-            except StopIteration as end:
-                self._shown.now = None
-                left -= 1
-                if end.value or not left or (not left & 7 and clock() > self.until):
-                    if stint == 1:
-                        task.after = job.path
+            waits = self.work(task)
+            if waits is None:
+                if ready:
                     yield
                     if task.after:
                         task.after = ""
-                    stint = 1 if loop.get_debug() else SLICE
-                    left, self.until = stint, clock() + STINT
+                    self._begin_stint()
                 if task.cancelling() and not self._solo:
                     # The handler cancelled its task and then did not wait. That must not hit the next actor.
                     self._retire()
                     return
                 continue
+            job, steps, awaited = waits
             job.pauses()
             if type(awaited) is Handover:  # never in a job that had waited before, nor in a solo one: see `Cell.start`
                 self._shown.now = None
@@ -201,6 +197,36 @@ class Dispatcher:
             yield from self._stay(task, job, steps, awaited)
             if not self._solo:
                 return
+
+    def _begin_stint(self) -> None:
+        self.stint = self.left = 1 if self._loop.get_debug() else SLICE
+        self.until = self.clock() + STINT
+
+    def work(self, task: Carrier) -> "tuple[Job, Coroutine[Any, Any, bool], Any] | None":
+        """Activate what is ready until it is time to return to the event loop, or until a job waits: that job, its
+        steps, and what it waits for.
+        """
+        ready, left = self.ready, self.left
+        while ready:
+            job = ready.popleft()
+            self._shown.now = job
+            steps = job.activate()
+            try:
+                awaited = job.context.run(steps.send, None)
+            except StopIteration as end:
+                self._shown.now = None
+                left -= 1
+                if (
+                    end.value or left <= 0 or (not left & 7 and self.clock() > self.until) or task.cancelling()
+                ):  # fmt: skip
+                    if self.stint == 1:
+                        task.after = job.path
+                    break
+            else:
+                self.left = left
+                return job, steps, awaited
+        self.left = left
+        return None
 
     def _stay(
         self, task: Carrier, job: Job, steps: Coroutine[Any, Any, bool], awaited: Any

@@ -29,8 +29,10 @@ class Ending(Incarnation):
         self.variables = variables_of(self.context)
         return seat
 
-    def settle_error(self, envelope: Envelope, error: BaseException) -> Exit | None:
-        """A handler raised: answer the asker; the exit that follows, or None where the actor goes on."""
+    def settle_error(self, envelope: Envelope, error: BaseException, called: bool) -> Exit | None:
+        """A handler raised, or could not be `called`: answer the asker; the exit that follows, or None where the actor
+        goes on.
+        """
         if isinstance(error, FATAL):
             self.struck(error)
             raise error
@@ -39,8 +41,7 @@ class Ending(Incarnation):
             if self.killed:
                 return self.death()
             return Failed(error.error) if self.leaving is None else None
-        if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
-            # It was raised by the call itself, before any line of the handler: the sender's mistake, not the actor's.
+        if not called:  # no line of it has run: the sender's mistake, not the actor's
             error = WrongArguments(str(error)).with_traceback(error.__traceback__)
         runtime, path = self.runtime, self.path
         if self._stash is not None and envelope in self._stash and not isinstance(error, Refuse):
@@ -145,6 +146,12 @@ class Ending(Incarnation):
         """Tell that a message was handled."""
         took = self.runtime.loop.time() - began
         self.runtime.bus.emit(MessageProcessed(self.path, envelope.handler.name, result, took))
+
+
+def was_called(error: BaseException) -> bool:
+    """Whether a line of the handler has run before it raised, and not the call itself, in the line that awaits it."""
+    traceback = error.__traceback__
+    return not (isinstance(error, TypeError) and traceback is not None and traceback.tb_next is None)
 
 
 def outcome_of(end: Exit | None) -> str:

@@ -13,13 +13,13 @@ from typing import Any
 
 from .context import Context
 from .durable import Delivered
-from .ending import FATAL, Ending, outcome_of
+from .ending import FATAL, Ending, outcome_of, was_called
 from .envelope import DONE, IN_HAND, QUEUED, Envelope, Own, Question
 from .events import ActorPaused, ActorResumed
 from .exits import Crashed
 from .incarnation import RUNNING, STARTED, STARTING, UNUSED
 from .passage import admitted, permitted
-from .seat import COUNTS_TELL
+from .seat import COUNTS_TELL, Seat
 
 BUDGET = 1_000
 """Messages per activation, at most: what most mailboxes hold, so that who waits for room does so once for many."""
@@ -173,7 +173,7 @@ class Life(Ending):
                 else:
                     result = await handler.function(instance, *args)
             except BaseException as error:
-                end = self.settle_error(envelope, error)
+                end = self.settle_error(envelope, error, was_called(error))
                 if observed:
                     self.tell_processed(envelope, began, outcome_of(end))
                 if end is not None:
@@ -193,11 +193,10 @@ class Life(Ending):
                 seat.over()
             if getrefcount(variables) != shared or getrefcount(seat) != seated:
                 # A copy of the context is left, in a task say, or a variable was set: see `seat`.
-                self.seat = seat.turn = None
-                if len(self.context) > 1:
-                    self.context = Variables()
+                fresh = self.reseat()
+                if fresh is None:
                     break
-                seat = self.take_seat()
+                seat = fresh
                 variables = self.variables
                 if COUNTS_TELL:
                     shared, seated = getrefcount(variables), getrefcount(seat)
@@ -208,6 +207,31 @@ class Life(Ending):
             return done > 1 and bool(queue)
         mailbox.asleep = True
         runtime.activity.add(-1)
+        return False
+
+    def reseat(self) -> Seat | None:
+        """Another seat, since the one that served so far belongs to a message for good; None where its context does as
+        well.
+        """
+        seat, self.seat = self.seat, None
+        if seat is not None:
+            seat.turn = None
+        if len(self.context) > 1:
+            self.context = Variables()
+            return None
+        return self.take_seat()
+
+    async def fail_turn(self, envelope: Envelope, error: BaseException, began: float, called: bool) -> bool:
+        """A handler raised, in the accelerator's drain, which leaves all that follows to this. `began`: when it did, or
+        negative where nobody wants to know. Whether the drain goes on.
+        """
+        end = self.settle_error(envelope, error, called)
+        if began >= 0:
+            self.tell_processed(envelope, began, outcome_of(end))
+        if end is None:
+            return True
+        if not self.detached:
+            await self.finish(end)
         return False
 
     @property
@@ -321,7 +345,7 @@ class Life(Ending):
         try:
             result = await envelope.handler.function(self.instance, *envelope.args, **(envelope.kwargs or {}))
         except BaseException as error:
-            end = self.settle_error(envelope, error)
+            end = self.settle_error(envelope, error, was_called(error))
             if self.runtime.bus.every_message:
                 self.tell_processed(envelope, began, outcome_of(end))
             if end is not None and not self.detached:

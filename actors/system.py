@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from . import accelerator as _accelerator  # noqa: F401  # it replaces methods of the rooms below
 from .bus import EventBus, Subscriber
 from .cell import Cell
 from .clock import clock_of

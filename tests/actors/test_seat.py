@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.actors.lives import Doer, Systems, quiet
 from upright.actors import Turn, current_turn, ending, life, seat
+from upright.actors.accelerator import accelerate
 from upright.actors.envelope import BESIDE, DETACHED, DONE, IN_HAND, QUEUED, Envelope
 from upright.actors.errors import Detached
 from upright.actors.handlers import Handler
@@ -28,12 +29,14 @@ def anyio_backend(virtual_time: Any) -> Any:
 
 
 @pytest.fixture(params=[True, False], ids=["counts tell", "counts tell nothing"], autouse=True)
-def counts_tell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Each law holds on interpreters where the counts of references tell nothing, too."""
+def counts_tell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Each law holds on interpreters where the counts of references tell nothing, too, without accelerator."""
     if not request.param:
         for room in (seat, life):
             monkeypatch.setattr(room, "COUNTS_TELL", False)
-    return bool(request.param)
+        accelerate(False)
+    yield bool(request.param)
+    accelerate()
 
 
 def test_the_counts_tell_on_this_interpreter(counts_tell: bool) -> None:

@@ -1,0 +1,92 @@
+"""The path of a message, in C, where that could be built: four methods of Python's, replaced.
+
+`Ref.tell`, `Ref.ask`, `Life.serve` and `Dispatcher.work` are what every message passes through. Their Python says what
+is right, and it is all there is where no compiler was at hand at the installation, or where `UPRIGHT_PURE=1` is set.
+The C (in `native/`) does the same for what is usual, on the same objects, and hands whatever is rare to the Python of
+the same methods: a full mailbox, a durable one, a crash. Every test holds both ways.
+"""
+
+import asyncio
+import importlib
+import os
+from collections import deque
+from types import ModuleType
+from typing import Any
+
+from .bus import EventBus
+from .carrier import Carrier
+from .cell import Cell
+from .cycles import refuse_cycle
+from .deadlines import WIDTH, Deadlines
+from .dispatcher import Dispatcher
+from .envelope import IN_HAND, QUEUED, Envelope, Link, Question
+from .handlers import Handler, HandlerTable
+from .identity import Identity
+from .incarnation import RUNNING, UNUSED
+from .life import BUDGET, FIRST_LOOK, Life
+from .mailbox import Mailbox
+from .refs import ASK_WITHIN, Ref
+from .runtime import Activity, Runtime
+from .seat import COUNTS_TELL, TURN, Seat
+
+PYTHON: dict[tuple[type, str], Any] = {
+    (Ref, "ask"): Ref.ask,
+    (Ref, "tell"): Ref.tell,
+    (Life, "serve"): Life.serve,
+    (Dispatcher, "work"): Dispatcher.work,
+}
+"""The methods that are replaced, as they stand in their rooms."""
+CLASSES = (
+    Activity, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life, Link, Mailbox,
+    Question, Ref, Runtime, Seat,
+)  # fmt: skip
+METHODS: dict[tuple[type, str], Any] = {}
+"""What replaces them; empty where there is no accelerator."""
+
+
+def _built() -> ModuleType | None:
+    if os.environ.get("UPRIGHT_PURE", "0") not in ("", "0") or not COUNTS_TELL:
+        return None
+    try:
+        return importlib.import_module("._accelerator", __package__)
+    except ImportError:  # it is optional: there was no compiler
+        return None
+
+
+def _bound(accelerator: Any) -> dict[tuple[type, str], Any]:
+    things = {one.__name__: one for one in CLASSES} | {
+        "ASK_WITHIN": ASK_WITHIN,
+        "BUDGET": BUDGET,
+        "CarrierCancelling": Carrier.cancelling,
+        "FIRST_LOOK": FIRST_LOOK,
+        "FUTURE_LOOP": ("loop",),
+        "Future": asyncio.Future,
+        "IN_HAND": IN_HAND,
+        "InvalidStateError": asyncio.InvalidStateError,
+        "QUEUED": QUEUED,
+        "RUNNING": RUNNING,
+        "TURN": TURN,
+        "UNUSED": UNUSED,
+        "WIDTH": WIDTH,
+        "deque": deque,
+        "deque_append": deque.append,
+        "deque_popleft": deque.popleft,
+        "fail_turn": Life.fail_turn,
+        "refuse_cycle": refuse_cycle,
+        **{name: method for (_, name), method in PYTHON.items()},
+    }
+    methods = accelerator.bind(things)
+    return {place: methods[place[1]] for place in PYTHON}
+
+
+def accelerate(on: bool = True) -> bool:
+    """Use the accelerator from now on, or not; whether it is used then. For tests: it is on wherever it was built."""
+    methods = METHODS if on and METHODS else PYTHON
+    for (owner, name), method in methods.items():
+        setattr(owner, name, method)
+    return methods is METHODS
+
+
+if (_module := _built()) is not None:
+    METHODS.update(_bound(_module))
+accelerate()

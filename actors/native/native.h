@@ -1,0 +1,124 @@
+/* What the files of the accelerator share. See `actors/accelerator.py` for what it is and when it is used.
+ *
+ * The classes stay in Python. Their fields lie in slots, whose places `bind` reads from the classes themselves; so the
+ * C here reads and writes the very fields that the Python reads and writes, without a look-up by name.
+ *
+ * Trap: a slot is read past any property that a subclass puts in its place. Where a subclass does so (`StruckMailbox`),
+ * the exact class is asked for first.
+ */
+#ifndef UPRIGHT_NATIVE_H
+#define UPRIGHT_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <structmember.h>
+
+#ifdef Py_GIL_DISABLED
+#error "the accelerator relies on the interpreter's lock"
+#endif
+
+/* Class, field: one line for each class that is looked into. */
+#define FIELDS(X)                                                                                                    \
+    X(Activity, count)                                                                                               \
+    X(Deadlines, _last) X(Deadlines, _number) X(Deadlines, now)                                                      \
+    X(Dispatcher, _shown) X(Dispatcher, clock) X(Dispatcher, idle) X(Dispatcher, left) X(Dispatcher, now)            \
+    X(Dispatcher, ready) X(Dispatcher, stint) X(Dispatcher, until)                                                   \
+    X(Envelope, args) X(Envelope, handler) X(Envelope, kwargs) X(Envelope, phase) X(Envelope, reply)                 \
+    X(Envelope, sender)                                                                                              \
+    X(EventBus, every_message)                                                                                       \
+    X(Handler, function) X(Handler, limit)                                                                           \
+    X(HandlerTable, known)                                                                                           \
+    X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox) X(Identity, runtime)              \
+    X(Life, attention) X(Life, cell) X(Life, context) X(Life, control) X(Life, detached) X(Life, instance)           \
+    X(Life, lane) X(Life, leaving) X(Life, phase) X(Life, runtime) X(Life, seat) X(Life, stack) X(Life, variables)   \
+    X(Link, turn) X(Link, waits_for)                                                                                 \
+    X(Mailbox, admits) X(Mailbox, asleep) X(Mailbox, queue) X(Mailbox, waiting)                                      \
+    X(Question, deadline)                                                                                            \
+    X(Ref, _directory) X(Ref, _fail_fast) X(Ref, _found) X(Ref, _within) X(Ref, path)                                \
+    X(Runtime, activity) X(Runtime, bus) X(Runtime, deadlines) X(Runtime, loop)                                      \
+    X(Seat, host) X(Seat, link) X(Seat, turn)
+
+/* Classes that are asked for, constants and functions of the Python rooms. */
+#define THINGS(X)                                                                                                    \
+    X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(FUTURE_LOOP) X(Future) X(Identity)                      \
+    X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Question) X(Ref) X(Runtime) X(Seat)                            \
+    X(IN_HAND) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED)                                                                \
+    X(ask) X(deque) X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle) X(serve) X(tell) X(work)
+
+/* Numbers of the Python rooms. */
+#define NUMBERS(X) X(ASK_WITHIN, ask_within) X(BUDGET, budget) X(FIRST_LOOK, first_look) X(WIDTH, bucket_width)
+
+#define PLACE(class, field) extern Py_ssize_t class##_##field;
+FIELDS(PLACE)
+#undef PLACE
+#define THING(name) extern PyObject *the_##name;
+THINGS(THING)
+#undef THING
+
+#define NUMBER(constant, name) extern double name;
+NUMBERS(NUMBER)
+#undef NUMBER
+#define QUEUED the_QUEUED
+#define IN_HAND the_IN_HAND
+
+/* A field, borrowed. */
+#define GET(object, class, field) (*(PyObject **)((char *)(object) + class##_##field))
+#define IS(object, class) Py_IS_TYPE(object, (PyTypeObject *)the_##class)
+#define IS_A(object, class) PyObject_TypeCheck(object, (PyTypeObject *)the_##class)
+
+static inline void set_at(PyObject *object, Py_ssize_t place, PyObject *value)
+{
+    PyObject **field = (PyObject **)((char *)object + place), *old = *field;
+    *field = Py_NewRef(value);
+    Py_XDECREF(old);
+}
+#define SET(object, class, field, value) set_at(object, class##_##field, value)
+
+/* Names of methods, made once. */
+#define NAMES(X)                                                                                                     \
+    X(activate) X(add) X(after) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(context) X(discard) X(done)       \
+    X(expired) X(over) X(overlap) X(path) X(pauses) X(push) X(release) X(reseat) X(rouse) X(set_result) X(take_seat) X(throw)   \
+    X(time) X(unfold) X(waiting) X(wake)
+#define NAME(name) extern PyObject *str_##name;
+NAMES(NAME)
+#undef NAME
+
+/* The head of a coroutine of ours. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *inner; /* the coroutine that was begun and has not ended, or NULL */
+    char running, over;
+} Steps;
+
+extern PyTypeObject DrainType, MethodType, SendingType;
+
+/* Calls a method, with one argument or with none, and lets the answer go. */
+int call(PyObject *object, PyObject *name, PyObject *argument);
+/* Sends `value`, or raises the error that is set where it is NULL, into what is awaited; as `PyIter_Send`. */
+PySendResult send_or_throw(PyObject *awaited, PyObject *value, PyObject **result);
+/* What awaits `awaitable`: a new reference. */
+PyObject *iterator_of(PyObject *awaitable);
+/* Whether it has ended or runs, so that nothing can be sent into it; an error is set then. */
+int refused(Steps *steps, PyObject *value);
+
+/* The methods of a coroutine, for a type with `am_send`, which takes NULL for the error that is set. */
+PyObject *steps_next(PyObject *self);
+PyObject *steps_close(PyObject *self, PyObject *unused);
+extern PyMethodDef steps_methods[];
+extern PyMemberDef steps_members[];
+
+/* Lets an envelope go, whose message was handled: it takes the reference. */
+void envelope_done(PyObject *envelope);
+/* The drain of a life. */
+PyObject *drain_of(PyObject *life);
+
+/* The methods that stand in for Python's, as vector calls. */
+PyObject *ask_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
+PyObject *serve_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
+PyObject *tell_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
+PyObject *work_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
+/* An object that looks like `function` and calls that. */
+PyObject *method_of(PyObject *function, vectorcallfunc call);
+
+#endif

@@ -1,0 +1,248 @@
+/* `Ref.tell` and `Ref.ask` on their usual path: the actor is there and has room, in memory. */
+#include "sending.h"
+
+/* Envelopes that have done their work, to be used again: a new one would be an object more for the garbage collector,
+ * which runs when so many more have come than gone, and a full mailbox is a thousand that have come.
+ */
+#define KEPT 2048
+static PyObject *kept[KEPT];
+static int kept_count;
+
+void envelope_done(PyObject *envelope)
+{
+    if (Py_REFCNT(envelope) > 1 || !IS(envelope, Envelope) || kept_count == KEPT) {
+        Py_DECREF(envelope);
+        return;
+    }
+    SET(envelope, Envelope, handler, Py_None);
+    SET(envelope, Envelope, args, Py_None);
+    SET(envelope, Envelope, kwargs, Py_None);
+    SET(envelope, Envelope, sender, Py_None);
+    SET(envelope, Envelope, reply, Py_None);
+    if (Py_REFCNT(envelope) > 1 || kept_count == KEPT) /* what has just gone may have run code */
+        Py_DECREF(envelope);
+    else
+        kept[kept_count++] = envelope;
+}
+
+static PyObject *envelope_of(PyObject *handler, PyObject *args, PyObject *kwargs, PyObject *sender)
+{
+    if (!kept_count) {
+        PyObject *fields[] = {NULL, handler, args, kwargs, sender};
+        return PyObject_Vectorcall(the_Envelope, fields + 1, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    PyObject *envelope = kept[--kept_count];
+    SET(envelope, Envelope, handler, handler);
+    SET(envelope, Envelope, args, args);
+    SET(envelope, Envelope, kwargs, kwargs);
+    SET(envelope, Envelope, sender, sender);
+    SET(envelope, Envelope, phase, QUEUED);
+    if (!PyObject_GC_IsTracked(envelope)) /* msgspec leaves out those whose fields need none of it */
+        PyObject_GC_Track(envelope);
+    return envelope;
+}
+
+/* Whom a message is for, and who sends it: all borrowed, but for the seat. */
+typedef struct {
+    PyObject *recipient, *mailbox, *handler, *seat, *sender;
+} Way;
+
+/* `Identity.wake`, for an actor of the usual class. */
+static int wake(PyObject *recipient, PyObject *mailbox)
+{
+    PyObject *life, *lane;
+    if (!IS(recipient, Cell) || (life = GET(recipient, Identity, life)) == Py_None || !IS(life, Life))
+        return call(recipient, str_wake, NULL);
+    PyObject *activity = GET(GET(recipient, Identity, runtime), Runtime, activity);
+    PyObject *count = PyLong_FromLong(PyLong_AsLong(GET(activity, Activity, count)) + 1);
+    if (count == NULL)
+        return -1;
+    SET(activity, Activity, count, count);
+    Py_DECREF(count);
+    SET(mailbox, Mailbox, asleep, Py_False);
+    lane = GET(life, Life, lane);
+    PyObject *pair[] = {GET(lane, Dispatcher, ready), life};
+    PyObject *added = PyObject_Vectorcall(the_deque_append, pair, 2, NULL);
+    if (added == NULL)
+        return -1;
+    Py_DECREF(added);
+    return GET(lane, Dispatcher, idle) == Py_True ? call(lane, str_rouse, NULL) : 0;
+}
+
+/* The way of a message: 1 if it is the usual one. */
+static int found(Sending *sending, Way *way)
+{
+    way->seat = NULL;
+    way->sender = Py_None;
+    PyObject *recipient = way->recipient = GET(sending->ref, Ref, _found);
+    if (recipient == NULL || !IS_A(recipient, Identity) || GET(recipient, Identity, gone) != Py_False)
+        return 0;
+    PyObject *mailbox = way->mailbox = GET(recipient, Identity, mailbox);
+    if (!IS(mailbox, Mailbox)) /* of others, `admits` may be more than a field */
+        return 0;
+    if (Py_SIZE(GET(mailbox, Mailbox, queue)) >= PyLong_AsSsize_t(GET(mailbox, Mailbox, admits)))
+        return 0;
+    PyObject *known = GET(GET(recipient, Identity, handlers), HandlerTable, known);
+    if ((way->handler = PyDict_GetItemWithError(known, sending->handler)) == NULL) {
+        PyErr_Clear(); /* not hashable: the Python method says so better */
+        return 0;
+    }
+    if (PyContextVar_Get(the_TURN, NULL, &way->seat) < 0)
+        return -1;
+    if (way->seat == NULL || way->seat == Py_None)
+        return 1;
+    PyObject *turn = IS(way->seat, Seat) ? GET(way->seat, Seat, turn) : Py_None;
+    if (turn == Py_None || GET(turn, Envelope, phase) != IN_HAND)
+        return 0;
+    way->sender = GET(way->seat, Seat, host);
+    return 1;
+}
+
+static int put(Way *way, PyObject *envelope)
+{
+    PyObject *pair[] = {GET(way->mailbox, Mailbox, queue), envelope};
+    PyObject *added = PyObject_Vectorcall(the_deque_append, pair, 2, NULL);
+    if (added == NULL)
+        return -1;
+    Py_DECREF(added);
+    return GET(way->mailbox, Mailbox, asleep) == Py_True ? wake(way->recipient, way->mailbox) : 0;
+}
+
+int tell_at_once(Sending *sending)
+{
+    Way way;
+    int usual = found(sending, &way);
+    if (usual > 0) {
+        PyObject *kwargs = sending->kwargs != NULL ? sending->kwargs : Py_None;
+        PyObject *envelope = envelope_of(way.handler, sending->args, kwargs, way.sender);
+        if (envelope == NULL || put(&way, envelope) < 0)
+            usual = -1;
+        Py_XDECREF(envelope);
+    }
+    Py_XDECREF(way.seat);
+    return usual;
+}
+
+/* When an ask that begins now is to end, or a negative number and perhaps an error; `link`: the turn that asks. */
+static double deadline_for(Sending *sending, PyObject *deadlines, PyObject *link)
+{
+    PyObject *clock = PyObject_CallNoArgs(GET(deadlines, Deadlines, now)), *within = GET(sending->ref, Ref, _within);
+    if (clock == NULL)
+        return -1;
+    double now = PyFloat_AsDouble(clock), deadline = now + (within == Py_None ? ask_within : PyFloat_AsDouble(within));
+    Py_DECREF(clock);
+    if (link != NULL && IS_A(GET(link, Link, turn), Question)) {
+        double most = PyFloat_AsDouble(GET(GET(link, Link, turn), Question, deadline));
+        deadline = most < deadline ? most : deadline;
+    }
+    return PyErr_Occurred() || !(deadline > now) ? -1 : deadline;
+}
+
+/* `Deadlines.add`: the bucket that watches it, a new reference. */
+static PyObject *watched(PyObject *deadlines, PyObject *question, double deadline, PyObject *path)
+{
+    PyObject *last = GET(deadlines, Deadlines, _last);
+    if (floor(deadline / bucket_width) == PyFloat_AsDouble(GET(deadlines, Deadlines, _number)) && PyDict_Check(last))
+        return PyDict_SetItem(last, question, path) < 0 ? NULL : Py_NewRef(last);
+    PyObject *three[] = {deadlines, question, path};
+    return PyObject_VectorcallMethod(str_add, three, 3, NULL);
+}
+
+static int waits(Sending *sending, Way *way, PyObject *runtime, PyObject *link)
+{
+    PyObject *deadlines = GET(runtime, Runtime, deadlines), *reply = NULL, *time = NULL, *question = NULL;
+    double deadline = deadline_for(sending, deadlines, link);
+    if (deadline < 0)
+        return PyErr_Occurred() ? -1 : 0;
+    if (link != NULL) {
+        PyObject *done = PyObject_CallFunctionObjArgs(the_refuse_cycle, link, way->recipient, NULL);
+        if (done == NULL)
+            return -1;
+        Py_DECREF(done);
+    }
+    PyObject *loop[] = {NULL, GET(runtime, Runtime, loop)};
+    reply = PyObject_Vectorcall(the_Future, loop + 1, PY_VECTORCALL_ARGUMENTS_OFFSET, the_FUTURE_LOOP);
+    time = PyFloat_FromDouble(deadline);
+    int done = -1;
+    if (reply == NULL || time == NULL)
+        goto end;
+    PyObject *kwargs = sending->kwargs != NULL ? sending->kwargs : Py_None;
+    PyObject *fields[] = {NULL, way->handler, sending->args, kwargs, way->sender, reply, QUEUED, time,
+                          link != NULL ? link : Py_None};
+    question = PyObject_Vectorcall(the_Question, fields + 1, 8 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (question == NULL)
+        goto end;
+    sending->bucket = watched(deadlines, question, deadline, GET(sending->ref, Ref, path));
+    if (sending->bucket == NULL)
+        goto end;
+    sending->question = Py_NewRef(question);
+    if (link != NULL) {
+        PyObject *asked = PyTuple_Pack(2, way->recipient, reply);
+        if (asked == NULL)
+            goto end;
+        SET(link, Link, waits_for, asked);
+        Py_DECREF(asked);
+        sending->link = Py_NewRef(link);
+    }
+    if (put(way, question) == 0 && (sending->steps.inner = iterator_of(reply)) != NULL)
+        done = 1;
+end:
+    Py_XDECREF(reply);
+    Py_XDECREF(time);
+    Py_XDECREF(question);
+    return done;
+}
+
+int ask_at_once(Sending *sending)
+{
+    PyObject *runtime = GET(sending->ref, Ref, _directory), *link = NULL;
+    if (!IS(runtime, Runtime) || GET(sending->ref, Ref, _fail_fast) == Py_True)
+        return 0;
+    Way way;
+    int usual = found(sending, &way);
+    if (usual > 0 && way.seat != NULL && way.seat != Py_None) {
+        if ((link = PyObject_CallMethodNoArgs(way.seat, str_asking)) == NULL)
+            usual = -1;
+        else if (!Py_IS_TYPE(link, (PyTypeObject *)the_Link))
+            usual = 0;
+    }
+    if (usual > 0)
+        usual = waits(sending, &way, runtime, link);
+    Py_XDECREF(link);
+    Py_XDECREF(way.seat);
+    if (usual < 0)
+        ask_ended(sending, 1);
+    return usual;
+}
+
+int ask_ended(Sending *sending, int failed)
+{
+    PyObject *type = NULL, *error = NULL, *traceback = NULL, *question = sending->question;
+    int done = 0;
+    if (failed)
+        PyErr_Fetch(&type, &error, &traceback);
+    if (question != NULL) {
+        PyObject *reply = GET(question, Envelope, reply);
+        if (failed && reply != Py_None) { /* withdrawn, if nobody has answered; a reply that is done is left alone */
+            done = call(reply, str_cancel, NULL);
+        }
+        int known = PyDict_Check(sending->bucket) ? PyDict_Contains(sending->bucket, question) : 0;
+        if (known > 0)
+            done |= PyDict_DelItem(sending->bucket, question);
+        else {
+            PyObject *runtime = GET(sending->ref, Ref, _directory);
+            done |= known | call(GET(runtime, Runtime, deadlines), str_discard, question);
+        }
+        if (sending->link != NULL)
+            SET(sending->link, Link, waits_for, Py_None);
+    }
+    Py_CLEAR(sending->question);
+    Py_CLEAR(sending->bucket);
+    Py_CLEAR(sending->link);
+    if (failed) {
+        PyErr_Clear();
+        PyErr_Restore(type, error, traceback);
+        return 0;
+    }
+    return done < 0 ? -1 : 0;
+}
