@@ -23,7 +23,7 @@ else:
 class _Unset:
     """Says why an attribute is not there. Not a `__getattr__`, which would make every attribute of every actor slow."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
 
     def __get__(self, actor: object, owner: type) -> "_Unset":
@@ -65,10 +65,7 @@ class Actor(Generic[S]):
     pauses.
     """
     __handlers__: ClassVar[HandlerTable]
-    if TYPE_CHECKING:
-        ctx: Context
-    else:
-        ctx = _Unset()
+    ctx: Context
     """What the runtime offers; set before `__init__` runs."""
     state: S
     """The durable state, for an actor that declares one: `class Account(Actor[Balance])`."""
@@ -108,3 +105,4 @@ class Actor(Generic[S]):
 
 
 Actor.__handlers__ = HandlerTable(Actor)
+Actor.ctx = _Unset("ctx")  # type: ignore[assignment]  # until there is one

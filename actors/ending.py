@@ -70,6 +70,19 @@ class Ending(Incarnation):
             runtime.bus.emit(ActorCrashed(path, kind, self.number, envelope.handler.name, error))
         return Crashed(error)
 
+    async def fail_turn(self, envelope: Envelope, error: BaseException, began: float, called: bool) -> bool:
+        """A handler raised, in the accelerator's drain, which leaves all that follows to this. `began`: when it did, or
+        negative where nobody wants to know. Whether the drain goes on.
+        """
+        end = self.settle_error(envelope, error, called)
+        if began >= 0:
+            self.tell_processed(envelope, began, outcome_of(end))
+        if end is None:
+            return True
+        if not self.detached:
+            await self.finish(end)
+        return False
+
     async def finish(self, exit: Exit, started: bool = True) -> None:
         """End tasks, children and instance, in this order, and report how it went."""
         if self._tasks is None and self.lane is self.runtime.dispatcher and not self.cell.children:

@@ -46,7 +46,10 @@ class HandlerTable:
         self.known: dict[Any, Handler] = {}
 
     def __getitem__(self, function: Any) -> Handler:
-        found = self.known.get(function)
+        try:
+            found = self.known.get(function)
+        except TypeError:  # not hashable, so no function either: the error below says it better
+            found = None
         if found is None:
             found = self.known[function] = self._resolve(function)
         return found

@@ -221,19 +221,6 @@ class Life(Ending):
             return None
         return self.take_seat()
 
-    async def fail_turn(self, envelope: Envelope, error: BaseException, began: float, called: bool) -> bool:
-        """A handler raised, in the accelerator's drain, which leaves all that follows to this. `began`: when it did, or
-        negative where nobody wants to know. Whether the drain goes on.
-        """
-        end = self.settle_error(envelope, error, called)
-        if began >= 0:
-            self.tell_processed(envelope, began, outcome_of(end))
-        if end is None:
-            return True
-        if not self.detached:
-            await self.finish(end)
-        return False
-
     @property
     def is_at_rest(self) -> bool:
         """Whether it has nothing in hand, and no timer, task or notice that will bring something."""

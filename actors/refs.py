@@ -88,7 +88,7 @@ class Ref(Configurable, Generic[A_co]):
             return None
         try:
             found = recipient.handlers.known[handler]
-        except KeyError:
+        except (KeyError, TypeError):
             found = recipient.handlers[handler]
         envelope, mailbox = Envelope(found, args, kwargs or None, sender), recipient.mailbox
         # What `put_nowait` does, without the call: this is the path of every message.
@@ -183,8 +183,7 @@ class Ref(Configurable, Generic[A_co]):
             deadline = min(deadline, deadline_of(caller.turn))
             if recipient is not None:
                 refuse_cycle(caller, recipient)
-        found = table.known.get(handler) or table[handler]
-        envelope = Question(found, args, kwargs or None, sender, reply, QUEUED, deadline, caller)
+        envelope = Question(table[handler], args, kwargs or None, sender, reply, QUEUED, deadline, caller)
         if recipient is None:
             directory.undeliverable(self.path, envelope, "no_actor")
             raise ActorGone(f"nobody lives at {self.path}", self.path, handled=False)

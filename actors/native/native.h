@@ -18,6 +18,10 @@
 #error "the accelerator relies on the interpreter's lock"
 #endif
 
+#if PY_VERSION_HEX < 0x030D0000 /* it is public from then on */
+#define PyObject_GetOptionalAttr _PyObject_LookupAttr
+#endif
+
 /* Class, field: one line for each class that is looked into. */
 #define FIELDS(X)                                                                                                    \
     X(Activity, count)                                                                                               \

@@ -53,7 +53,7 @@ PySendResult send_or_throw(PyObject *awaited, PyObject *value, PyObject **result
     Py_DECREF(type);
     Py_XDECREF(traceback);
     PyObject *throw;
-    if (_PyObject_LookupAttr(awaited, str_throw, &throw) < 0) {
+    if (PyObject_GetOptionalAttr(awaited, str_throw, &throw) < 0) {
         Py_DECREF(error);
         return PYGEN_ERROR;
     }
