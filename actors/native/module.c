@@ -158,7 +158,7 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
 }
 
 static PyMethodDef functions[] = {
-    {"bind", bind, METH_O, PyDoc_STR("Take what the Python rooms have; return the methods that stand in for theirs, by name.")},
+    {"bind", bind, METH_O, PyDoc_STR("Take what the Python rooms have; return what stands in for their methods.")},
     {NULL},
 };
 

@@ -81,9 +81,9 @@ static inline void set_at(PyObject *object, Py_ssize_t place, PyObject *value)
 
 /* Names of methods, made once. */
 #define NAMES(X)                                                                                                     \
-    X(activate) X(add) X(after) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(context) X(discard) X(done)       \
-    X(expired) X(over) X(overlap) X(path) X(pauses) X(push) X(release) X(reseat) X(rouse) X(set_result) X(take_seat) X(throw)   \
-    X(time) X(unfold) X(waiting) X(wake)
+    X(activate) X(add) X(after) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(context) X(discard) X(done)     \
+    X(expired) X(over) X(overlap) X(path) X(pauses) X(push) X(release) X(reseat) X(rouse) X(set_result)              \
+    X(take_seat) X(throw) X(time) X(unfold) X(waiting) X(wake)
 #define NAME(name) extern PyObject *str_##name;
 NAMES(NAME)
 #undef NAME

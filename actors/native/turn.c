@@ -1,0 +1,101 @@
+/* One message in a drain: whether it is still wanted, its handler, its answer or its error. */
+#include "drain.h"
+
+double clock_now(Drain *drain)
+{
+    PyObject *now = PyObject_CallNoArgs(drain->now);
+    if (now == NULL)
+        return -1;
+    double value = PyFloat_AsDouble(now);
+    Py_DECREF(now);
+    return value;
+}
+
+int is_expired(Drain *drain, PyObject *envelope, PyObject *reply)
+{
+    PyObject *answer = PyObject_CallMethodNoArgs(reply, str_done);
+    if (answer == NULL)
+        return -1;
+    int late = PyObject_IsTrue(answer);
+    Py_DECREF(answer);
+    if (late == 0 && IS_A(envelope, Question)) {
+        double deadline = PyFloat_AsDouble(GET(envelope, Question, deadline)), now = clock_now(drain);
+        if (PyErr_Occurred())
+            return -1;
+        late = now >= deadline;
+    }
+    if (late <= 0)
+        return late;
+    PyObject *pair[] = {drain->life, envelope, reply};
+    if ((answer = PyObject_VectorcallMethod(str_expired, pair, 3, NULL)) == NULL)
+        return -1;
+    late = PyObject_IsTrue(answer);
+    Py_DECREF(answer);
+    return late;
+}
+
+PyObject *called(Drain *drain, PyObject *envelope, PyObject *function)
+{
+    PyObject *args = GET(envelope, Envelope, args), *kwargs = GET(envelope, Envelope, kwargs), *some[8];
+    PyObject *instance = GET(drain->life, Life, instance), *answer;
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (count > 6) {
+        PyObject *all = PyTuple_New(count + 1);
+        if (all == NULL)
+            return NULL;
+        PyTuple_SET_ITEM(all, 0, Py_NewRef(instance));
+        for (Py_ssize_t at = 0; at < count; at++)
+            PyTuple_SET_ITEM(all, at + 1, Py_NewRef(PyTuple_GET_ITEM(args, at)));
+        answer = PyObject_Call(function, all, kwargs == Py_None ? NULL : kwargs);
+        Py_DECREF(all);
+    }
+    else {
+        some[0] = NULL;
+        some[1] = instance;
+        for (Py_ssize_t at = 0; at < count; at++)
+            some[at + 2] = PyTuple_GET_ITEM(args, at);
+        answer = PyObject_VectorcallDict(function, some + 1, (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                         kwargs == Py_None ? NULL : kwargs);
+    }
+    if (answer == NULL || PyCoro_CheckExact(answer))
+        return answer;
+    PyObject *iterator = iterator_of(answer);
+    Py_DECREF(answer);
+    return iterator;
+}
+
+int failed(Drain *drain)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    int was_called = traceback != NULL || !PyErr_GivenExceptionMatches(error, PyExc_TypeError);
+    PyObject *began = PyFloat_FromDouble(drain->observed ? drain->began : -1.0), *follows = NULL;
+    if (began != NULL)
+        follows = PyObject_CallFunctionObjArgs(the_fail_turn, drain->life, drain->envelope, error, began,
+                                               was_called ? Py_True : Py_False, NULL);
+    Py_XDECREF(began);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    drain->stage = FAILS;
+    return (drain->steps.inner = follows) == NULL ? -1 : 1;
+}
+
+int settle(Drain *drain, PyObject *result)
+{
+    PyObject *envelope = drain->envelope, *reply = GET(envelope, Envelope, reply);
+    if (reply != Py_None && GET(envelope, Envelope, phase) == IN_HAND && call(reply, str_set_result, result) < 0) {
+        if (!PyErr_ExceptionMatches(the_InvalidStateError))
+            return -1;
+        PyErr_Clear(); /* whoever asked has stopped waiting */
+    }
+    if (drain->observed) {
+        PyObject *done = PyObject_CallMethod(drain->life, "tell_processed", "Ods", envelope, drain->began, "ok");
+        Py_XDECREF(done);
+        return done == NULL ? -1 : 0;
+    }
+    return 0;
+}
