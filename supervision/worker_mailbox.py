@@ -83,7 +83,7 @@ class WorkerMailbox(Mailbox):
     @asleep.setter
     def asleep(self, value: bool) -> None:
         self._asleep = value
-        if not self.is_up:
+        if not self.is_up and not self.in_hand_beside:
             self.pool.rested(self)
 
     @property
@@ -93,6 +93,12 @@ class WorkerMailbox(Mailbox):
         return life is not None and life.phase == "running"
 
     @property
+    def in_hand_beside(self) -> int:
+        """How many messages it has in hand that may overlap; one that stops waits for them."""
+        life = self.owner.life
+        return 0 if life is None else life.overlapping
+
+    @property
     def in_hand(self) -> int:
         """How many messages it has in hand."""
         life = self.owner.life
@@ -100,7 +106,9 @@ class WorkerMailbox(Mailbox):
 
     def rest(self) -> bool:
         """Have it tell its pool as soon as nothing is in hand any more; True if that is so already."""
-        if not self.is_up or (self._asleep and not self.in_hand):
+        if not self.is_up:
+            return not self.in_hand_beside  # it tells when it is down
+        if self._asleep and not self.in_hand:
             return True
         self.post(
             Own(Handler("rest", _rested), (self,), None, None)

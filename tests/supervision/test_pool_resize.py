@@ -253,6 +253,29 @@ async def test_by_key_a_worker_that_crashes_and_is_held_back_holds_up_nobody_els
         await asked
 
 
+async def test_by_key_what_overlaps_in_a_worker_that_stops_itself_is_waited_for_before_its_keys_move(
+    system: Systems,
+) -> None:
+    """It takes no message any more, and yet it has some in hand."""
+    diary, gate = Diary(), asyncio.Event()
+    key = keys_where(lambda key: slot(key, 2) == 0 and slot(key, 3) == 2)[0]
+
+    async def stop_and_wait(me: Hand) -> None:
+        me.ctx.stop()
+        await gate.wait()
+
+    async with pooled(system, diary, size=2, routing=BY_KEY) as s:
+        beside = await later(hands(s).within(1_000).ask(Hand.beside, key, stop_and_wait))
+        await admin(s).ask(Pool.resize, 3)
+        asked = await later(hands(s).within(1_000).ask(Hand.touch, key))
+        await hand(s, 0).tell(Hand.touch, "wakes it")
+        await advance(1.0)
+        assert touched(diary) == [f"{key}@0 begins"]
+        gate.set()
+        await asyncio.gather(*beside, *asked)
+        assert touched(diary)[:3] == [f"{key}@0 begins", f"{key}@0 ends", f"{key}@2"]
+
+
 async def test_by_key_a_slow_start_of_a_new_worker_holds_up_nobody(system: Systems) -> None:
     """Keys move when it is up, and not before."""
     diary, slow = Diary(), asyncio.Event()
