@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import os
 from collections import deque
+from contextvars import Context as Variables
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +25,7 @@ from .handlers import Handler, HandlerTable
 from .identity import Identity
 from .incarnation import RUNNING, UNUSED
 from .life import BUDGET, FIRST_LOOK, Life
-from .mailbox import Mailbox
+from .mailbox import NOTHING, Mailbox
 from .refs import ASK_WITHIN, Ref
 from .runtime import Activity, Runtime
 from .seat import COUNTS_TELL, TURN, Seat
@@ -57,12 +58,16 @@ def _bound(accelerator: Any) -> dict[tuple[type, str], Any]:
     things = {one.__name__: one for one in CLASSES} | {
         "ASK_WITHIN": ASK_WITHIN,
         "BUDGET": BUDGET,
+        "CONTEXT": ("context",),
+        "CancelledError": asyncio.CancelledError,
         "CarrierCancelling": Carrier.cancelling,
         "FIRST_LOOK": FIRST_LOOK,
         "FUTURE_LOOP": ("loop",),
         "Future": asyncio.Future,
         "IN_HAND": IN_HAND,
         "InvalidStateError": asyncio.InvalidStateError,
+        "NOTHING": NOTHING,
+        "PLAIN": Variables(),
         "QUEUED": QUEUED,
         "RUNNING": RUNNING,
         "TURN": TURN,

@@ -177,7 +177,9 @@ PyMODINIT_FUNC PyInit__accelerator(void)
         return NULL;
     NAMES(NAME)
 #undef NAME
-    if (PyType_Ready(&SendingType) < 0 || PyType_Ready(&DrainType) < 0 || PyType_Ready(&MethodType) < 0)
-        return NULL;
+    PyTypeObject *types[] = {&DrainType, &MethodType, &ReplyType, &SendingType};
+    for (size_t at = 0; at < Py_ARRAY_LENGTH(types); at++)
+        if (PyType_Ready(types[at]) < 0)
+            return NULL;
     return PyModule_Create(&definition);
 }

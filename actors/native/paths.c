@@ -161,7 +161,11 @@ static int waits(Sending *sending, Way *way, PyObject *runtime, PyObject *link)
         Py_DECREF(done);
     }
     PyObject *loop[] = {NULL, GET(runtime, Runtime, loop)};
-    reply = PyObject_Vectorcall(the_Future, loop + 1, PY_VECTORCALL_ARGUMENTS_OFFSET, the_FUTURE_LOOP);
+    long stint = PyLong_AsLong(GET(GET(runtime, Runtime, dispatcher), Dispatcher, stint));
+    if (stint == 1) /* the loop is in debug mode: each is to be a step of its own */
+        reply = PyObject_Vectorcall(the_Future, loop + 1, PY_VECTORCALL_ARGUMENTS_OFFSET, the_FUTURE_LOOP);
+    else
+        reply = reply_of(loop[1]);
     time = PyFloat_FromDouble(deadline);
     int done = -1;
     if (reply == NULL || time == NULL)

@@ -121,7 +121,8 @@ static PySendResult sending_send(PyObject *self, PyObject *value, PyObject **res
     if (refused(steps, value))
         return PYGEN_ERROR;
     steps->running = 1;
-    PySendResult how = steps->inner == NULL ? begin(sending, value, result) : send_or_throw(steps->inner, value, result);
+    PySendResult how =
+        steps->inner == NULL ? begin(sending, value, result) : send_or_throw(steps->inner, value, result);
     steps->running = 0;
     if (how == PYGEN_NEXT)
         return how;

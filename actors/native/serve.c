@@ -27,8 +27,12 @@ static int begin(Drain *drain)
         drain->at_once = value == Py_True;
         Py_DECREF(value);
     }
-    if ((drain->queue = PyObject_CallMethodNoArgs(drain->mailbox, str_unfold)) == NULL)
-        return -1;
+    drain->queue = Py_NewRef(GET(drain->mailbox, Mailbox, queue));
+    if (!drain->plain || drain->queue == the_NOTHING) {
+        Py_SETREF(drain->queue, PyObject_CallMethodNoArgs(drain->mailbox, str_unfold));
+        if (drain->queue == NULL)
+            return -1;
+    }
     if (!IS(drain->queue, deque))
         goto by_python;
     drain->observed = GET(GET(runtime, Runtime, bus), EventBus, every_message) == Py_True;

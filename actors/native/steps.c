@@ -95,7 +95,7 @@ static PySendResult stepped(PyObject *self, PyObject *value, PyObject **result)
     return Py_TYPE(self)->tp_as_async->am_send(self, value, result);
 }
 
-static PyObject *as_call(PySendResult how, PyObject *result)
+PyObject *as_call(PySendResult how, PyObject *result)
 {
     if (how == PYGEN_NEXT)
         return result;

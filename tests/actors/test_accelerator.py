@@ -10,6 +10,8 @@ import shutil
 import sysconfig
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -17,11 +19,11 @@ from unittest.mock import create_autospec
 import pytest
 
 from tests.actors.lives import Doer, Oops, Systems, crash, hang, quiet, sleep
-from upright.actors import ActorFailed, AskTimedOut, Ref, UnknownHandler, WrongArguments
+from upright.actors import ActorFailed, ActorSystem, AskTimedOut, Ref, UnknownHandler, WrongArguments
 from upright.actors.accelerator import METHODS, PYTHON, accelerate
 from upright.actors.dispatcher import Dispatcher
 from upright.actors.life import Life
-from upright.actors.testing import settle
+from upright.actors.testing import VirtualTimeLoop, settle
 
 pytestmark = pytest.mark.anyio
 built = pytest.mark.skipif(not METHODS, reason="the accelerator is not built here, or is turned off by UPRIGHT_PURE")
@@ -294,3 +296,143 @@ async def test_handlers_of_every_kind_of_awaitable_work(system: Systems) -> None
     async with quiet(system) as s:
         ref = await s.spawn("a", Doer)
         assert await ref.ask(Doer.do, deed) == "slept"
+
+
+async def waiting(s: ActorSystem, name: str = "busy") -> tuple[asyncio.Task[str], Any]:
+    """An ask that waits in a mailbox, and what it waits for."""
+    ref = await s.spawn(name, Doer)
+    await ref.tell(Doer.do, sleep(1_000))
+    asked = asyncio.create_task(ref.within(1_000_000).ask(Doer.note, "x"))
+    await settle()
+    found: Any = ref.recipient
+    return asked, found.mailbox.queue[0].reply
+
+
+async def test_what_an_ask_waits_for_is_a_future_for_everybody(system: Systems) -> None:
+    async with quiet(system) as s:
+        asked, reply = await waiting(s)
+        assert asyncio.isfuture(reply)
+        assert reply.get_loop() is asyncio.get_running_loop()
+        assert not reply.done()
+        for early in (reply.result, reply.exception):
+            with pytest.raises(asyncio.InvalidStateError):
+                early()
+        calls: list[Any] = []
+        counted = [calls.append, lambda _: calls.append("second"), lambda _: calls.append("third")]
+        for callback in counted:
+            reply.add_done_callback(callback)
+        assert reply.remove_done_callback(counted[1]) == 1
+        assert reply.remove_done_callback(counted[1]) == 0
+        reply.set_result("done")
+        assert calls == [], "callbacks are called by the loop"
+        with pytest.raises(asyncio.InvalidStateError):
+            reply.set_result(1)
+        with pytest.raises(asyncio.InvalidStateError):
+            reply.set_exception(Oops())
+        assert not reply.cancel()
+        assert await asked == "done"
+        reply.add_done_callback(calls.append)
+        await settle()
+        assert calls == [reply, "third", reply]
+        assert (reply.result(), reply.exception(), reply.cancelled()) == ("done", None, False)
+        assert await reply == "done"
+
+
+async def test_a_reply_may_be_an_error_or_be_cancelled_with_words(system: Systems) -> None:
+    async with quiet(system) as s:
+        asked, reply = await waiting(s)
+        with pytest.raises(TypeError):
+            reply.set_exception("no error")
+        reply.set_exception(Oops("as told"))
+        with pytest.raises(Oops, match="as told"):
+            await asked
+        assert isinstance(reply.exception(), Oops)
+        asked, reply = await waiting(s, "another")
+        assert asked.cancel("for a reason")
+        with pytest.raises(asyncio.CancelledError, match="for a reason"):
+            await asked
+        assert reply.cancelled()
+        for raises in (reply.result, reply.exception):
+            with pytest.raises(asyncio.CancelledError, match="for a reason"):
+                raises()
+
+
+async def test_callbacks_have_the_context_that_they_were_added_in(system: Systems) -> None:
+    word: ContextVar[str] = ContextVar("word", default="none")
+    seen: list[str] = []
+    async with quiet(system) as s:
+        asked, reply = await waiting(s)
+        word.set("mine")
+        reply.add_done_callback(lambda _: seen.append(word.get()))
+        other = copy_context()
+        other.run(word.set, "other")
+        reply.add_done_callback(lambda _: seen.append(word.get()), context=other)
+        word.set("later")
+        reply.set_result("done")
+        await asked
+        assert seen == ["mine", "other"]
+
+
+async def test_a_callback_that_raises_is_told_to_the_loop_and_harms_no_other(system: Systems) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+    def fail(_: Any) -> None:
+        raise Oops
+
+    async with quiet(system) as s:
+        asked, reply = await waiting(s)
+        reply.add_done_callback(fail)
+        seen: list[Any] = []
+        reply.add_done_callback(seen.append)
+        reply.set_result("done")
+        assert await asked == "done"
+        await settle()
+        assert seen == [reply]
+        assert [type(error) for error in told] == [Oops]
+
+
+async def test_who_asked_first_is_woken_first_each_in_a_task_of_its_own(system: Systems) -> None:
+    order: list[int] = []
+
+    async def ask(ref: Ref[Doer], number: int) -> None:
+        await ref.ask(Doer.note, str(number))
+        order.append(number)
+
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Doer)
+        await asyncio.gather(*(ask(ref, number) for number in range(200)))
+        assert order == list(range(200))
+
+
+def test_an_error_that_ends_the_loop_in_one_callback_does_not_lose_the_others() -> None:
+    seen: list[Any] = []
+
+    def leave(_: Any) -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        async with ActorSystem(log=None) as s:
+            asked, reply = await waiting(s)
+            reply.add_done_callback(leave)
+            reply.add_done_callback(seen.append)
+            reply.set_result("done")
+            await asked
+
+    with pytest.raises(SystemExit), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+    assert len(seen) == 1
+
+
+def test_loops_in_several_threads_wake_their_own() -> None:
+    async def main(name: str) -> list[str]:
+        async with ActorSystem(log=None) as s:
+            ref = await s.spawn("a", Doer)
+            found: list[str] = []
+            for number in range(50):
+                found += await asyncio.gather(*(ref.ask(Doer.note, f"{name}{number}") for _ in range(5)))
+            return found
+
+    with ThreadPoolExecutor(4) as threads:
+        for name, found in zip("abcd", threads.map(lambda name: asyncio.run(main(name)), "abcd"), strict=True):
+            assert found == [f"{name}{number}" for number in range(50) for _ in range(5)]
