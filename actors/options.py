@@ -39,6 +39,10 @@ class Bounded(msgspec.Struct, frozen=True):
         return Mailbox(owner, self.limit, self.full)
 
 
+NUMBERS = (int, float)
+"""Not `int | float`, which would be built anew at each spawn."""
+
+
 class Blueprint(msgspec.Struct, frozen=True):
     """What is needed to make one actor, again and again.
 
@@ -70,10 +74,10 @@ class Blueprint(msgspec.Struct, frozen=True):
         if not self.name.isascii():
             encodable("name", self.name)
         shutdown: Any = self.shutdown
-        if shutdown != "brutal" and not (isinstance(shutdown, int | float) and shutdown >= 0):
+        if shutdown != "brutal" and not (isinstance(shutdown, NUMBERS) and shutdown >= 0):
             raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {shutdown!r}")
         timeout: Any = self.start_timeout
-        if not (isinstance(timeout, int | float) and timeout > 0):
+        if not (isinstance(timeout, NUMBERS) and timeout > 0):
             raise ValueError(f"expected start_timeout to be more than 0 seconds, got {timeout!r}")
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from asking import Ask, actio, bare, upright, xoscar
 from beam import erlang
 from report import AtLeast, Figures
-from support import Stopwatch, check, compare, on_asyncio, on_uvloop, rate, scaled
+from support import Stopwatch, check, compare, in_python, on_asyncio, on_uvloop, rate, scaled
 
 ASKERS = 100
 EACH = scaled(400)
@@ -48,6 +48,7 @@ if __name__ == "__main__":
         {
             "upright": on_asyncio(partial(upright, measure)),
             "upright on uvloop": on_uvloop(partial(upright, measure)),
+            "upright, in Python": in_python(on_asyncio(partial(upright, measure))),
             "deque and futures (limit)": on_asyncio(partial(bare, measure)),
             "pykka": pykka,
             "actio": on_asyncio(partial(actio, measure)),

@@ -6,7 +6,7 @@ from collections import deque
 from beam import erlang
 from report import AtLeast, Figures
 from subjects import Counter, quiet
-from support import Stopwatch, check, compare, on_asyncio, on_uvloop, rate, scaled
+from support import Stopwatch, check, compare, in_python, on_asyncio, on_uvloop, rate, scaled
 
 COUNT = scaled(100_000)
 FEW = COUNT // 5
@@ -137,6 +137,7 @@ if __name__ == "__main__":
         {
             "upright": on_asyncio(upright),
             "upright on uvloop": on_uvloop(upright),
+            "upright, in Python": in_python(on_asyncio(upright)),
             "bounded deque (limit)": on_asyncio(bounded_deque),
             "asyncio.Queue": on_asyncio(asyncio_queue),
             "pykka": pykka,

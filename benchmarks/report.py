@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from upright.actors.accelerator import METHODS
+
 Figures = dict[str, float]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
@@ -159,4 +161,6 @@ def where() -> str:
         ask = 'io:format("~s", [erlang:system_info(otp_release)]), halt().'
         release = subprocess.run(["erl", "-noshell", "-eval", ask], capture_output=True, text=True, check=True)
         found.append(f"Erlang/OTP {release.stdout}")
-    return f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}; {', '.join(found)}"
+    ours = "with the accelerator" if METHODS else "without the accelerator"
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{machine}; upright {ours}; {', '.join(found)}"

@@ -11,7 +11,7 @@ from typing import Any
 from beam import erlang
 from report import AtLeast, Figures
 from subjects import Hopper, quiet
-from support import Contender, Stopwatch, check, on_asyncio, on_uvloop, rate, scaled
+from support import Contender, Stopwatch, check, in_python, on_asyncio, on_uvloop, rate, scaled
 
 HOPS = scaled(100_000)
 FEW = HOPS // 5
@@ -29,6 +29,7 @@ def contenders(nodes: int) -> dict[str, Contender]:
     return {
         "upright": on_asyncio(sized(upright)),
         "upright on uvloop": on_uvloop(sized(upright)),
+        "upright, in Python": in_python(on_asyncio(sized(upright))),
         "asyncio.Queue": on_asyncio(sized(asyncio_queue)),
         "pykka": partial(pykka, nodes),
         "thespian": partial(thespian, nodes),

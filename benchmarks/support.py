@@ -18,6 +18,8 @@ from typing import Any
 
 from report import AtLeast, AtMost, Figures, Trials, report
 
+from upright.actors.accelerator import accelerate
+
 Contender = Callable[[], Figures]
 
 ABSENT = 3
@@ -90,6 +92,16 @@ def on_uvloop(main: Callable[[], Coroutine[Any, Any, Figures]]) -> Contender:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main())
+
+    return run
+
+
+def in_python(contender: Contender) -> Contender:
+    """A contender of ours without the accelerator."""
+
+    def run() -> Figures:
+        accelerate(False)
+        return contender()
 
     return run
 

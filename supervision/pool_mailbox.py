@@ -198,6 +198,8 @@ class PoolMailbox(Mailbox):
 
     def _go_on(self) -> None:
         if not self._unrested:
+            if self._moving:  # what was taken in hand and came back unbegun was there before all that is held
+                self._held.hold_in_front([one for worker in self.workers for one in worker.take_routed()])
             self._moving, self._unrested = False, None
             self._hand_out()
 
@@ -281,7 +283,10 @@ class PoolMailbox(Mailbox):
                 self._find_line(place)
             except Unroutable as error:
                 self.owner.dropped(place.enter(), "no_worker", error)
-        for worker in self.workers:
+        workers = self.workers
+        for place in self.anybodys.split(lambda ask: bool(workers) and all(worker.refuses(ask) for worker in workers)):
+            workers[0].turns_away(place.enter())  # it would wait for itself for ever
+        for worker in workers:
             worker.release()
 
     def _find_line(self, place: Place) -> None:

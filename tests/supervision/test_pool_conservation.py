@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.actors.test_conservation import TIMES, VERBS, Act, Books, Player, balance, send
@@ -168,6 +168,7 @@ class Trial:
 
 @settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.sampled_from(ONE_TAKER))
+@example(13173, 18, "round_robin")  # an ask came back to the only worker that was left, which had asked it
 def test_every_message_to_a_pool_is_handled_once_or_becomes_one_dead_letter_or_is_its_senders(
     seed: int, length: int, routing: Any
 ) -> None:
@@ -180,6 +181,8 @@ def test_every_message_to_a_pool_is_handled_once_or_becomes_one_dead_letter_or_i
 
 @settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 25))
+@example(778, 6)  # a worker stopped itself, and overlapping handlers went on
+@example(1645, 6)  # a handler was cancelled before its first step, in a worker that was killed while keys moved
 def test_by_key_messages_of_one_key_begin_in_order_and_never_overlap_at_two_workers(seed: int, length: int) -> None:
     random = Random(seed)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

@@ -28,7 +28,7 @@ from tests.supervision.pools import (
     touched,
 )
 from tests.supervision.trees import awaited, fell, top
-from upright.actors import Shutdown
+from upright.actors import ActorFailed, AskCycle, Shutdown
 from upright.actors.testing import advance, kill, settle
 from upright.supervision import Backoff, Counts, InvalidSpec, NotStarted, Pool, Supervisor
 from upright.supervision.routing import slot
@@ -296,6 +296,28 @@ def first_at_once(slow: asyncio.Event) -> Deed:
             await slow.wait()
 
     return started
+
+
+@pytest.mark.parametrize("routing", SPREADING, ids=named)
+async def test_an_ask_that_only_its_own_asker_is_left_to_answer_ends_as_a_circle(system: Systems, routing: Any) -> None:
+    """It waited for another worker, and that one is taken away."""
+    diary, gate = Diary(), asyncio.Event()
+    async with pooled(system, diary, size=2, routing=routing) as s:
+
+        async def ask_the_pool(_: Hand) -> str:
+            return await hands(s).within(1_000).ask(Hand.touch, "again")
+
+        await busy(s, 1, gate=gate)
+        asked = await later(hand(s, 0).within(1_000).ask(Hand.do, ask_the_pool))
+        await settle()
+        resized = awaited(admin(s).ask(Pool.resize, 1))
+        await settle()
+        with pytest.raises(ActorFailed) as failed:
+            await asyncio.gather(*asked)
+        assert isinstance(failed.value.__cause__, AskCycle)
+        gate.set()
+        await resized
+        assert (await hands(s).ask(Hand.touch, "after")) == "after@0"
 
 
 async def test_two_resizes_in_a_row_leave_the_last_size(system: Systems) -> None:
