@@ -4,7 +4,7 @@
 /* Envelopes that have done their work, to be used again: a new one would be an object more for the garbage collector,
  * which runs when so many more have come than gone, and a full mailbox is a thousand that have come.
  */
-#define KEPT 2048
+#define KEPT 1024
 static PyObject *kept[KEPT];
 static int kept_count;
 
