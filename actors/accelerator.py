@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import os
 from collections import deque
-from contextvars import Context as Variables
+from collections.abc import Awaitable
 from types import ModuleType
 from typing import Any
 
@@ -54,12 +54,14 @@ def _built() -> ModuleType | None:
         return None
 
 
+async def _awaited(what: Awaitable[Any]) -> Any:
+    return await what  # a handler returned something other than a coroutine of its own
+
+
 def _bound(accelerator: Any) -> dict[tuple[type, str], Any]:
     things = {one.__name__: one for one in CLASSES} | {
         "ASK_WITHIN": ASK_WITHIN,
         "BUDGET": BUDGET,
-        "CONTEXT": ("context",),
-        "CancelledError": asyncio.CancelledError,
         "CarrierCancelling": Carrier.cancelling,
         "FIRST_LOOK": FIRST_LOOK,
         "FUTURE_LOOP": ("loop",),
@@ -67,12 +69,12 @@ def _bound(accelerator: Any) -> dict[tuple[type, str], Any]:
         "IN_HAND": IN_HAND,
         "InvalidStateError": asyncio.InvalidStateError,
         "NOTHING": NOTHING,
-        "PLAIN": Variables(),
         "QUEUED": QUEUED,
         "RUNNING": RUNNING,
         "TURN": TURN,
         "UNUSED": UNUSED,
         "WIDTH": WIDTH,
+        "awaited": _awaited,
         "deque": deque,
         "deque_append": deque.append,
         "deque_popleft": deque.popleft,

@@ -74,14 +74,17 @@ class Ending(Incarnation):
         """A handler raised, in the accelerator's drain, which leaves all that follows to this. `began`: when it did, or
         negative where nobody wants to know. Whether the drain goes on.
         """
-        end = self.settle_error(envelope, error, called)
-        if began >= 0:
-            self.tell_processed(envelope, began, outcome_of(end))
-        if end is None:
-            return True
-        if not self.detached:
-            await self.finish(end)
-        return False
+        traceback = error.__traceback__
+        try:
+            raise error  # so that whoever follows, hooks and subscribers, finds it in hand, as in an `except`
+        except BaseException:
+            error.__traceback__ = traceback
+            end = self.settle_error(envelope, error, called)
+            if began >= 0:
+                self.tell_processed(envelope, began, outcome_of(end))
+            if end is not None and not self.detached:
+                await self.finish(end)
+        return end is None
 
     async def finish(self, exit: Exit, started: bool = True) -> None:
         """End tasks, children and instance, in this order, and report how it went."""

@@ -4,7 +4,6 @@ background work, piped results, overlapping handlers. They end with the incarnat
 """
 
 import asyncio
-import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
@@ -73,8 +72,8 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         turn, inner = self._running.pop(task)
         self._counts[turn.handler.name] -= 1
-        if inspect.iscoroutine(inner) and inspect.getcoroutinestate(inner) == inspect.CORO_CREATED:
-            inner.close()  # the task was cancelled before its first step: "never awaited" would be noise
+        if asyncio.iscoroutine(inner) and not getattr(inner, "cr_suspended", True):
+            inner.close()  # its task was cancelled before its first step: "never awaited" would be noise
         self._ended(turn, None if task.cancelled() else task.exception())
 
 

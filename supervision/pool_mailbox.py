@@ -164,10 +164,12 @@ class PoolMailbox(Mailbox):
     def open(self) -> None:
         """The workers are up: hand out what was held meanwhile."""
         self._open, self._moving, self._unrested = True, False, None
+        keyed = isinstance(self.routing, ByKey)
+        # A worker may be back whose keys another one had taken over. First of all, for to hand out is to let in.
+        back = [place for line in self._lines.values() for place in line.split(_is_routed)] if keyed else []
         for name in set(self._lines) - {worker.name for worker in self.workers}:
             self._give_away(name, self.owner)
-        if isinstance(self.routing, ByKey):  # a worker may be back whose keys another one had taken over
-            self._hand_out_places([place for line in self._lines.values() for place in line.split(_is_routed)])
+        self._hand_out_places(back)
         self._hand_out()
 
     def move(self) -> None:

@@ -15,7 +15,7 @@ PyObject *drain_of(PyObject *life)
     else if ((drain = PyObject_GC_New(Drain, &DrainType)) == NULL)
         return NULL;
     drain->steps.inner = drain->mailbox = drain->queue = drain->seat = drain->variables = drain->envelope = NULL;
-    drain->now = NULL;
+    drain->now = drain->steps.weaklist = NULL;
     drain->steps.running = drain->steps.over = drain->observed = drain->at_once = drain->plain = 0;
     drain->stage = FRESH;
     drain->life = Py_NewRef(life);
@@ -82,6 +82,8 @@ static int drain_traverse(PyObject *self, visitproc visit, void *arg)
 static void drain_dealloc(PyObject *self)
 {
     PyObject_GC_UnTrack(self);
+    if (((Steps *)self)->weaklist != NULL)
+        PyObject_ClearWeakRefs(self);
     drain_clear(self);
     if (kept_count < KEPT)
         kept[kept_count++] = (Drain *)self;
@@ -97,6 +99,7 @@ static PyObject *drain_name(PyObject *Py_UNUSED(self), void *name)
 static PyGetSetDef drain_names[] = {
     {"__name__", drain_name, NULL, NULL, "serve"},
     {"__qualname__", drain_name, NULL, NULL, "Life.serve"},
+    {"cr_suspended", steps_suspended, NULL, NULL, NULL},
     {NULL},
 };
 
@@ -108,6 +111,7 @@ PyTypeObject DrainType = {
     .tp_basicsize = sizeof(Drain),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_as_async = &drain_async,
+    .tp_weaklistoffset = offsetof(Steps, weaklist),
     .tp_iternext = steps_next,
     .tp_methods = steps_methods,
     .tp_members = steps_members,

@@ -19,6 +19,7 @@ NAMES(NAME)
 
 typedef struct {
     PyObject_HEAD
+    PyObject *weaklist;
     PyObject *attributes; /* those of the function, its code among them: `inspect` takes it for a function then */
     vectorcallfunc call;
 } Method;
@@ -29,6 +30,7 @@ PyObject *method_of(PyObject *function, vectorcallfunc call)
     if (method == NULL)
         return NULL;
     method->call = call;
+    method->weaklist = NULL;
     method->attributes = PyDict_New();
     PyObject_GC_Track(method);
     static const char *const copied[] = {"__name__",     "__qualname__",   "__module__",      "__doc__",
@@ -75,6 +77,8 @@ static int method_clear(PyObject *self)
 static void method_dealloc(PyObject *self)
 {
     PyObject_GC_UnTrack(self);
+    if (((Method *)self)->weaklist != NULL)
+        PyObject_ClearWeakRefs(self);
     method_clear(self);
     PyObject_GC_Del(self);
 }
@@ -85,6 +89,7 @@ PyTypeObject MethodType = {
     .tp_basicsize = sizeof(Method),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_HAVE_VECTORCALL,
     .tp_dictoffset = offsetof(Method, attributes),
+    .tp_weaklistoffset = offsetof(Method, weaklist),
     .tp_vectorcall_offset = offsetof(Method, call),
     .tp_call = PyVectorcall_Call,
     .tp_descr_get = method_get,
@@ -177,7 +182,7 @@ PyMODINIT_FUNC PyInit__accelerator(void)
         return NULL;
     NAMES(NAME)
 #undef NAME
-    PyTypeObject *types[] = {&DrainType, &MethodType, &ReplyType, &SendingType};
+    PyTypeObject *types[] = {&DrainType, &MethodType, &SendingType};
     for (size_t at = 0; at < Py_ARRAY_LENGTH(types); at++)
         if (PyType_Ready(types[at]) < 0)
             return NULL;

@@ -40,15 +40,15 @@
     X(Mailbox, admits) X(Mailbox, asleep) X(Mailbox, queue) X(Mailbox, waiting)                                      \
     X(Question, deadline)                                                                                            \
     X(Ref, _directory) X(Ref, _fail_fast) X(Ref, _found) X(Ref, _within) X(Ref, path)                                \
-    X(Runtime, activity) X(Runtime, bus) X(Runtime, deadlines) X(Runtime, dispatcher) X(Runtime, loop)               \
+    X(Runtime, activity) X(Runtime, bus) X(Runtime, deadlines) X(Runtime, loop)                                      \
     X(Seat, host) X(Seat, link) X(Seat, turn)
 
 /* Classes that are asked for, constants and functions of the Python rooms. */
 #define THINGS(X)                                                                                                    \
-    X(CancelledError) X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(FUTURE_LOOP) X(Future) X(Identity)    \
+    X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(FUTURE_LOOP) X(Future) X(Identity)                      \
     X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Question) X(Ref) X(Runtime) X(Seat)                            \
-    X(CONTEXT) X(NOTHING) X(PLAIN) X(IN_HAND) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED)                                 \
-    X(ask) X(deque) X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle) X(serve) X(tell) X(work)
+    X(IN_HAND) X(NOTHING) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED)                                                     \
+    X(ask) X(awaited) X(deque) X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle) X(serve) X(tell) X(work)
 
 /* Numbers of the Python rooms. */
 #define NUMBERS(X) X(ASK_WITHIN, ask_within) X(BUDGET, budget) X(FIRST_LOOK, first_look) X(WIDTH, bucket_width)
@@ -81,9 +81,9 @@ static inline void set_at(PyObject *object, Py_ssize_t place, PyObject *value)
 
 /* Names of methods, made once. */
 #define NAMES(X)                                                                                                     \
-    X(activate) X(add) X(after) X(asking) X(asleep) X(at_once) X(attend) X(call_soon) X(cancel) X(context)           \
-    X(discard) X(done) X(expired) X(over) X(overlap) X(path) X(pauses) X(push) X(release) X(reseat) X(rouse)         \
-    X(set_result) X(take_seat) X(throw) X(time) X(unfold) X(waiting) X(wake)
+    X(activate) X(add) X(after) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(close) X(context) X(discard)    \
+    X(done) X(expired) X(over) X(overlap) X(path) X(pauses) X(push) X(release) X(reseat) X(rouse) X(set_result)      \
+    X(take_seat) X(throw) X(time) X(unfold) X(waiting) X(wake)
 #define NAME(name) extern PyObject *str_##name;
 NAMES(NAME)
 #undef NAME
@@ -92,36 +92,33 @@ NAMES(NAME)
 typedef struct {
     PyObject_HEAD
     PyObject *inner; /* the coroutine that was begun and has not ended, or NULL */
+    PyObject *weaklist;
     char running, over;
 } Steps;
 
-extern PyTypeObject DrainType, MethodType, ReplyType, SendingType;
+extern PyTypeObject DrainType, MethodType, SendingType;
 
 /* Calls a method, with one argument or with none, and lets the answer go. */
 int call(PyObject *object, PyObject *name, PyObject *argument);
 /* Sends `value`, or raises the error that is set where it is NULL, into what is awaited; as `PyIter_Send`. */
 PySendResult send_or_throw(PyObject *awaited, PyObject *value, PyObject **result);
-/* What awaits `awaitable`: a new reference. */
-PyObject *iterator_of(PyObject *awaitable);
 /* Whether it has ended or runs, so that nothing can be sent into it; an error is set then. */
 int refused(Steps *steps, PyObject *value);
 
 /* The methods of a coroutine, for a type with `am_send`, which takes NULL for the error that is set. */
 PyObject *steps_next(PyObject *self);
+PyObject *steps_send(PyObject *self, PyObject *value);
+PyObject *steps_throw(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *steps_close(PyObject *self, PyObject *unused);
 extern PyMethodDef steps_methods[];
 extern PyMemberDef steps_members[];
+/* `cr_suspended`, as a getter. */
+PyObject *steps_suspended(PyObject *self, void *unused);
 
 /* Lets an envelope go, whose message was handled: it takes the reference. */
 void envelope_done(PyObject *envelope);
 /* The drain of a life. */
 PyObject *drain_of(PyObject *life);
-/* A future of that loop's. */
-PyObject *reply_of(PyObject *loop);
-/* Calls back with a reply, in a context, in the next step of the loop. */
-int wake_soon(PyObject *loop, PyObject *reply, PyObject *callback, PyObject *context);
-/* What a step has brought, as `send` returns it. */
-PyObject *as_call(PySendResult how, PyObject *result);
 
 /* The methods that stand in for Python's, as vector calls. */
 PyObject *ask_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);

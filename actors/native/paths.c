@@ -69,6 +69,14 @@ static int wake(PyObject *recipient, PyObject *mailbox)
     return GET(lane, Dispatcher, idle) == Py_True ? call(lane, str_rouse, NULL) : 0;
 }
 
+static int has_room(PyObject *mailbox)
+{
+    PyObject *admits = GET(mailbox, Mailbox, admits);
+    int far = 0; /* there may be room for more than a C number can say, or for `inf`: that is for the Python to say */
+    long most = PyLong_CheckExact(admits) ? PyLong_AsLongAndOverflow(admits, &far) : 0;
+    return far > 0 || Py_SIZE(GET(mailbox, Mailbox, queue)) < most;
+}
+
 /* The way of a message: 1 if it is the usual one. */
 static int found(Sending *sending, Way *way)
 {
@@ -80,7 +88,7 @@ static int found(Sending *sending, Way *way)
     PyObject *mailbox = way->mailbox = GET(recipient, Identity, mailbox);
     if (!IS(mailbox, Mailbox)) /* of others, `admits` may be more than a field */
         return 0;
-    if (Py_SIZE(GET(mailbox, Mailbox, queue)) >= PyLong_AsSsize_t(GET(mailbox, Mailbox, admits)))
+    if (!has_room(mailbox))
         return 0;
     PyObject *known = GET(GET(recipient, Identity, handlers), HandlerTable, known);
     if ((way->handler = PyDict_GetItemWithError(known, sending->handler)) == NULL) {
@@ -98,14 +106,17 @@ static int found(Sending *sending, Way *way)
     return 1;
 }
 
+/* 1: it is in. 0: there is no room any more, since to make an envelope may run a destructor that sends. */
 static int put(Way *way, PyObject *envelope)
 {
+    if (!has_room(way->mailbox))
+        return 0;
     PyObject *pair[] = {GET(way->mailbox, Mailbox, queue), envelope};
     PyObject *added = PyObject_Vectorcall(the_deque_append, pair, 2, NULL);
     if (added == NULL)
         return -1;
     Py_DECREF(added);
-    return GET(way->mailbox, Mailbox, asleep) == Py_True ? wake(way->recipient, way->mailbox) : 0;
+    return GET(way->mailbox, Mailbox, asleep) == Py_True && wake(way->recipient, way->mailbox) < 0 ? -1 : 1;
 }
 
 int tell_at_once(Sending *sending)
@@ -115,8 +126,7 @@ int tell_at_once(Sending *sending)
     if (usual > 0) {
         PyObject *kwargs = sending->kwargs != NULL ? sending->kwargs : Py_None;
         PyObject *envelope = envelope_of(way.handler, sending->args, kwargs, way.sender);
-        if (envelope == NULL || put(&way, envelope) < 0)
-            usual = -1;
+        usual = envelope == NULL ? -1 : put(&way, envelope);
         Py_XDECREF(envelope);
     }
     Py_XDECREF(way.seat);
@@ -161,11 +171,7 @@ static int waits(Sending *sending, Way *way, PyObject *runtime, PyObject *link)
         Py_DECREF(done);
     }
     PyObject *loop[] = {NULL, GET(runtime, Runtime, loop)};
-    long stint = PyLong_AsLong(GET(GET(runtime, Runtime, dispatcher), Dispatcher, stint));
-    if (stint == 1) /* the loop is in debug mode: each is to be a step of its own */
-        reply = PyObject_Vectorcall(the_Future, loop + 1, PY_VECTORCALL_ARGUMENTS_OFFSET, the_FUTURE_LOOP);
-    else
-        reply = reply_of(loop[1]);
+    reply = PyObject_Vectorcall(the_Future, loop + 1, PY_VECTORCALL_ARGUMENTS_OFFSET, the_FUTURE_LOOP);
     time = PyFloat_FromDouble(deadline);
     int done = -1;
     if (reply == NULL || time == NULL)
@@ -188,8 +194,9 @@ static int waits(Sending *sending, Way *way, PyObject *runtime, PyObject *link)
         Py_DECREF(asked);
         sending->link = Py_NewRef(link);
     }
-    if (put(way, question) == 0 && (sending->steps.inner = iterator_of(reply)) != NULL)
-        done = 1;
+    done = put(way, question);
+    if (done > 0 && (sending->steps.inner = Py_TYPE(reply)->tp_as_async->am_await(reply)) == NULL)
+        done = -1;
 end:
     Py_XDECREF(reply);
     Py_XDECREF(time);
@@ -214,8 +221,8 @@ int ask_at_once(Sending *sending)
         usual = waits(sending, &way, runtime, link);
     Py_XDECREF(link);
     Py_XDECREF(way.seat);
-    if (usual < 0)
-        ask_ended(sending, 1);
+    if (usual <= 0 && sending->bucket != NULL)
+        ask_ended(sending, usual < 0);
     return usual;
 }
 

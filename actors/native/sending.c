@@ -37,7 +37,7 @@ static PyObject *sending_of(PyObject *const *args, size_t flagged, PyObject *nam
     }
     else if ((sending = PyObject_GC_New(Sending, &SendingType)) == NULL)
         goto failed;
-    sending->steps.inner = sending->question = sending->bucket = sending->link = NULL;
+    sending->steps.inner = sending->steps.weaklist = sending->question = sending->bucket = sending->link = NULL;
     sending->steps.running = sending->steps.over = 0;
     sending->asks = (char)asks;
     sending->ref = Py_NewRef(args[0]);
@@ -83,10 +83,6 @@ static PySendResult begin(Sending *sending, PyObject *value, PyObject **result)
 {
     if (value == NULL)
         return PYGEN_ERROR;
-    if (value != Py_None) {
-        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
-        return PYGEN_ERROR;
-    }
     int usual = sending->asks ? ask_at_once(sending) : tell_at_once(sending);
     if (usual < 0)
         return PYGEN_ERROR;
@@ -120,6 +116,10 @@ static PySendResult sending_send(PyObject *self, PyObject *value, PyObject **res
     *result = NULL;
     if (refused(steps, value))
         return PYGEN_ERROR;
+    if (steps->inner == NULL && value != NULL && value != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+        return PYGEN_ERROR;
+    }
     steps->running = 1;
     PySendResult how =
         steps->inner == NULL ? begin(sending, value, result) : send_or_throw(steps->inner, value, result);
@@ -131,8 +131,32 @@ static PySendResult sending_send(PyObject *self, PyObject *value, PyObject **res
         Py_CLEAR(*result);
         how = PYGEN_ERROR;
     }
-    Py_CLEAR(steps->inner);
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    sending_clear(self); /* whoever keeps an ended coroutine, or its task, does not keep the arguments */
+    PyErr_Restore(type, error, traceback);
     return how;
+}
+
+/* Whoever awaits it waits alone. */
+static PyObject *sending_await(PyObject *self)
+{
+    if (((Steps *)self)->inner != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+        return NULL;
+    }
+    return Py_NewRef(self);
+}
+
+static PyObject *sending_close(PyObject *self, PyObject *unused)
+{
+    Steps *steps = (Steps *)self;
+    if (!steps->over && !steps->running && steps->inner == NULL) { /* not begun */
+        steps->over = 1;
+        sending_clear(self);
+        Py_RETURN_NONE;
+    }
+    return steps_close(self, unused);
 }
 
 static int sending_traverse(PyObject *self, visitproc visit, void *arg)
@@ -175,6 +199,8 @@ static void sending_dealloc(PyObject *self)
     if (!((Steps *)self)->over && PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
     PyObject_GC_UnTrack(self);
+    if (((Steps *)self)->weaklist != NULL)
+        PyObject_ClearWeakRefs(self);
     sending_clear(self);
     if (kept_count < KEPT && !PyObject_GC_IsFinalized(self)) /* a finalizer runs once only, even of one used again */
         kept[kept_count++] = (Sending *)self;
@@ -187,13 +213,40 @@ static PyObject *sending_name(PyObject *self, void *before)
     return PyUnicode_FromFormat("%s%s", before, ((Sending *)self)->asks ? "ask" : "tell");
 }
 
-static PyGetSetDef sending_names[] = {
-    {"__name__", sending_name, NULL, NULL, ""},
-    {"__qualname__", sending_name, NULL, NULL, "Ref."},
+static PyObject *sending_code(PyObject *self, void *Py_UNUSED(unused))
+{
+    return PyObject_GetAttrString(((Sending *)self)->asks ? the_ask : the_tell, "__code__");
+}
+
+static PyObject *sending_frame(PyObject *self, void *Py_UNUSED(unused))
+{
+    PyObject *frame, *inner = ((Steps *)self)->inner;
+    if (inner == NULL)
+        Py_RETURN_NONE;
+    if ((frame = PyObject_GetAttrString(inner, "cr_frame")) == NULL) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    return frame;
+}
+
+static PyMethodDef sending_methods[] = {
+    {"send", steps_send, METH_O, PyDoc_STR("Go on with a value.")},
+    {"throw", (PyCFunction)(void (*)(void))steps_throw, METH_FASTCALL, PyDoc_STR("Go on with an error.")},
+    {"close", sending_close, METH_NOARGS, PyDoc_STR("End it where it waits.")},
     {NULL},
 };
 
-static PyAsyncMethods sending_async = {.am_await = PyObject_SelfIter, .am_send = sending_send};
+static PyGetSetDef sending_names[] = {
+    {"__name__", sending_name, NULL, NULL, ""},
+    {"__qualname__", sending_name, NULL, NULL, "Ref."},
+    {"cr_code", sending_code, NULL, NULL, NULL},
+    {"cr_frame", sending_frame, NULL, NULL, NULL},
+    {"cr_suspended", steps_suspended, NULL, NULL, NULL},
+    {NULL},
+};
+
+static PyAsyncMethods sending_async = {.am_await = sending_await, .am_send = sending_send};
 
 PyTypeObject SendingType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "upright.actors._accelerator.Sending",
@@ -201,8 +254,9 @@ PyTypeObject SendingType = {
     .tp_basicsize = sizeof(Sending),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_as_async = &sending_async,
+    .tp_weaklistoffset = offsetof(Steps, weaklist),
     .tp_iternext = steps_next,
-    .tp_methods = steps_methods,
+    .tp_methods = sending_methods,
     .tp_members = steps_members,
     .tp_getset = sending_names,
     .tp_traverse = sending_traverse,

@@ -72,10 +72,10 @@ static int rest(Drain *drain)
 {
     PyObject *life = drain->life, *mailbox = drain->mailbox, *control;
     SET(drain->seat, Seat, turn, Py_None);
-    if (drain->envelope != NULL) {
-        envelope_done(drain->envelope);
-        drain->envelope = NULL;
-    }
+    PyObject *last = drain->envelope;
+    drain->envelope = NULL;
+    if (last != NULL)
+        envelope_done(last);
     if (pauses(drain) < 0)
         return -1;
     control = GET(life, Life, control);
@@ -135,11 +135,12 @@ static int next(Drain *drain, int attended, int *answer)
         drain->done++;
         if ((envelope = PyObject_CallOneArg(the_deque_popleft, queue)) == NULL)
             return -1;
-        if (drain->envelope != NULL) {
+        PyObject *last = drain->envelope;
+        drain->envelope = envelope; /* first: what goes with the last one may run code that looks here */
+        if (last != NULL) {
             SET(drain->seat, Seat, turn, Py_None);
-            envelope_done(drain->envelope);
+            envelope_done(last);
         }
-        drain->envelope = envelope;
         if (drain->at_once && admit(mailbox) < 0)
             return -1;
         if (!IS_A(envelope, Envelope)) {
@@ -157,7 +158,10 @@ static int next(Drain *drain, int attended, int *answer)
         }
         SET(envelope, Envelope, phase, IN_HAND);
         handler = GET(envelope, Envelope, handler);
-        if (PyLong_AsLong(GET(handler, Handler, limit))) {
+        int overlaps = PyObject_IsTrue(GET(handler, Handler, limit));
+        if (overlaps < 0)
+            return -1;
+        if (overlaps) {
             if (call(life, str_overlap, envelope) < 0)
                 return -1;
             continue;

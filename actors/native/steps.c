@@ -1,26 +1,6 @@
 /* What makes an object a coroutine: `send`, `throw`, `close`, and being awaited. */
 #include "native.h"
 
-PyObject *iterator_of(PyObject *awaitable)
-{
-    if (PyCoro_CheckExact(awaitable))
-        return Py_NewRef(awaitable);
-    PyAsyncMethods *async = Py_TYPE(awaitable)->tp_as_async;
-    if (async != NULL && async->am_await != NULL) {
-        PyObject *iterator = async->am_await(awaitable);
-        if (iterator != NULL && !PyIter_Check(iterator)) {
-            PyErr_Format(PyExc_TypeError, "__await__() returned non-iterator of type '%.100s'",
-                         Py_TYPE(iterator)->tp_name);
-            Py_CLEAR(iterator);
-        }
-        return iterator;
-    }
-    if (PyGen_CheckExact(awaitable)) /* of `types.coroutine` */
-        return Py_NewRef(awaitable);
-    PyErr_Format(PyExc_TypeError, "object %.100s can't be used in 'await' expression", Py_TYPE(awaitable)->tp_name);
-    return NULL;
-}
-
 /* The value of a StopIteration that was raised, or an error. */
 static PySendResult ended(PyObject **result)
 {
@@ -52,7 +32,17 @@ PySendResult send_or_throw(PyObject *awaited, PyObject *value, PyObject **result
         PyException_SetTraceback(error, traceback);
     Py_DECREF(type);
     Py_XDECREF(traceback);
-    PyObject *throw;
+    PyObject *throw, *closed;
+    if (PyErr_GivenExceptionMatches(error, PyExc_GeneratorExit)) { /* what is awaited is closed, and has no say in it */
+        int has = PyObject_GetOptionalAttr(awaited, str_close, &throw);
+        closed = has > 0 ? PyObject_CallNoArgs(throw) : Py_NewRef(Py_None);
+        Py_XDECREF(throw);
+        if (has >= 0 && closed != NULL)
+            PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_XDECREF(closed);
+        Py_DECREF(error);
+        return PYGEN_ERROR;
+    }
     if (PyObject_GetOptionalAttr(awaited, str_throw, &throw) < 0) {
         Py_DECREF(error);
         return PYGEN_ERROR;
@@ -95,7 +85,7 @@ static PySendResult stepped(PyObject *self, PyObject *value, PyObject **result)
     return Py_TYPE(self)->tp_as_async->am_send(self, value, result);
 }
 
-PyObject *as_call(PySendResult how, PyObject *result)
+static PyObject *as_call(PySendResult how, PyObject *result)
 {
     if (how == PYGEN_NEXT)
         return result;
@@ -114,7 +104,7 @@ PyObject *as_call(PySendResult how, PyObject *result)
     return NULL;
 }
 
-static PyObject *steps_send(PyObject *self, PyObject *value)
+PyObject *steps_send(PyObject *self, PyObject *value)
 {
     PyObject *result;
     PySendResult how = stepped(self, value, &result);
@@ -126,7 +116,7 @@ PyObject *steps_next(PyObject *self)
     return steps_send(self, Py_None);
 }
 
-static PyObject *steps_throw(PyObject *self, PyObject *const *args, Py_ssize_t count)
+PyObject *steps_throw(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     if (count < 1 || count > 3) {
         PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", count);
@@ -192,6 +182,12 @@ PyObject *steps_close(PyObject *self, PyObject *Py_UNUSED(unused))
         Py_RETURN_NONE;
     }
     return NULL;
+}
+
+PyObject *steps_suspended(PyObject *self, void *Py_UNUSED(unused))
+{
+    Steps *steps = (Steps *)self;
+    return PyBool_FromLong(steps->inner != NULL && !steps->running);
 }
 
 PyMethodDef steps_methods[] = {

@@ -59,9 +59,9 @@ PyObject *called(Drain *drain, PyObject *envelope, PyObject *function)
     }
     if (answer == NULL || PyCoro_CheckExact(answer))
         return answer;
-    PyObject *iterator = iterator_of(answer);
+    PyObject *coroutine = PyObject_CallOneArg(the_awaited, answer);
     Py_DECREF(answer);
-    return iterator;
+    return coroutine;
 }
 
 int failed(Drain *drain)

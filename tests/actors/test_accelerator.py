@@ -4,26 +4,40 @@ That it does the same is what all other tests say; they run with it and, under `
 """
 
 import asyncio
+import gc
 import inspect
 import os
 import shutil
+import sys
 import sysconfig
+import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
+import anyio
 import pytest
 
-from tests.actors.lives import Doer, Oops, Systems, crash, hang, quiet, sleep
-from upright.actors import ActorFailed, ActorSystem, AskTimedOut, Ref, UnknownHandler, WrongArguments
+from tests.actors.lives import Diary, Doer, Oops, Systems, crash, hang, quiet, sleep
+from upright.actors import (
+    ActorFailed,
+    ActorSystem,
+    AskTimedOut,
+    Bounded,
+    Exit,
+    Ref,
+    UnknownHandler,
+    WrongArguments,
+    concurrent,
+)
 from upright.actors.accelerator import METHODS, PYTHON, accelerate
 from upright.actors.dispatcher import Dispatcher
+from upright.actors.events import ActorCrashed
 from upright.actors.life import Life
-from upright.actors.testing import VirtualTimeLoop, settle
+from upright.actors.testing import settle
 
 pytestmark = pytest.mark.anyio
 built = pytest.mark.skipif(not METHODS, reason="the accelerator is not built here, or is turned off by UPRIGHT_PURE")
@@ -298,100 +312,6 @@ async def test_handlers_of_every_kind_of_awaitable_work(system: Systems) -> None
         assert await ref.ask(Doer.do, deed) == "slept"
 
 
-async def waiting(s: ActorSystem, name: str = "busy") -> tuple[asyncio.Task[str], Any]:
-    """An ask that waits in a mailbox, and what it waits for."""
-    ref = await s.spawn(name, Doer)
-    await ref.tell(Doer.do, sleep(1_000))
-    asked = asyncio.create_task(ref.within(1_000_000).ask(Doer.note, "x"))
-    await settle()
-    found: Any = ref.recipient
-    return asked, found.mailbox.queue[0].reply
-
-
-async def test_what_an_ask_waits_for_is_a_future_for_everybody(system: Systems) -> None:
-    async with quiet(system) as s:
-        asked, reply = await waiting(s)
-        assert asyncio.isfuture(reply)
-        assert reply.get_loop() is asyncio.get_running_loop()
-        assert not reply.done()
-        for early in (reply.result, reply.exception):
-            with pytest.raises(asyncio.InvalidStateError):
-                early()
-        calls: list[Any] = []
-        counted = [calls.append, lambda _: calls.append("second"), lambda _: calls.append("third")]
-        for callback in counted:
-            reply.add_done_callback(callback)
-        assert reply.remove_done_callback(counted[1]) == 1
-        assert reply.remove_done_callback(counted[1]) == 0
-        reply.set_result("done")
-        assert calls == [], "callbacks are called by the loop"
-        with pytest.raises(asyncio.InvalidStateError):
-            reply.set_result(1)
-        with pytest.raises(asyncio.InvalidStateError):
-            reply.set_exception(Oops())
-        assert not reply.cancel()
-        assert await asked == "done"
-        reply.add_done_callback(calls.append)
-        await settle()
-        assert calls == [reply, "third", reply]
-        assert (reply.result(), reply.exception(), reply.cancelled()) == ("done", None, False)
-        assert await reply == "done"
-
-
-async def test_a_reply_may_be_an_error_or_be_cancelled_with_words(system: Systems) -> None:
-    async with quiet(system) as s:
-        asked, reply = await waiting(s)
-        with pytest.raises(TypeError):
-            reply.set_exception("no error")
-        reply.set_exception(Oops("as told"))
-        with pytest.raises(Oops, match="as told"):
-            await asked
-        assert isinstance(reply.exception(), Oops)
-        asked, reply = await waiting(s, "another")
-        assert asked.cancel("for a reason")
-        with pytest.raises(asyncio.CancelledError, match="for a reason"):
-            await asked
-        assert reply.cancelled()
-        for raises in (reply.result, reply.exception):
-            with pytest.raises(asyncio.CancelledError, match="for a reason"):
-                raises()
-
-
-async def test_callbacks_have_the_context_that_they_were_added_in(system: Systems) -> None:
-    word: ContextVar[str] = ContextVar("word", default="none")
-    seen: list[str] = []
-    async with quiet(system) as s:
-        asked, reply = await waiting(s)
-        word.set("mine")
-        reply.add_done_callback(lambda _: seen.append(word.get()))
-        other = copy_context()
-        other.run(word.set, "other")
-        reply.add_done_callback(lambda _: seen.append(word.get()), context=other)
-        word.set("later")
-        reply.set_result("done")
-        await asked
-        assert seen == ["mine", "other"]
-
-
-async def test_a_callback_that_raises_is_told_to_the_loop_and_harms_no_other(system: Systems) -> None:
-    told: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
-
-    def fail(_: Any) -> None:
-        raise Oops
-
-    async with quiet(system) as s:
-        asked, reply = await waiting(s)
-        reply.add_done_callback(fail)
-        seen: list[Any] = []
-        reply.add_done_callback(seen.append)
-        reply.set_result("done")
-        assert await asked == "done"
-        await settle()
-        assert seen == [reply]
-        assert [type(error) for error in told] == [Oops]
-
-
 async def test_who_asked_first_is_woken_first_each_in_a_task_of_its_own(system: Systems) -> None:
     order: list[int] = []
 
@@ -403,25 +323,6 @@ async def test_who_asked_first_is_woken_first_each_in_a_task_of_its_own(system: 
         ref = await s.spawn("a", Doer)
         await asyncio.gather(*(ask(ref, number) for number in range(200)))
         assert order == list(range(200))
-
-
-def test_an_error_that_ends_the_loop_in_one_callback_does_not_lose_the_others() -> None:
-    seen: list[Any] = []
-
-    def leave(_: Any) -> None:
-        raise SystemExit(3)
-
-    async def main() -> None:
-        async with ActorSystem(log=None) as s:
-            asked, reply = await waiting(s)
-            reply.add_done_callback(leave)
-            reply.add_done_callback(seen.append)
-            reply.set_result("done")
-            await asked
-
-    with pytest.raises(SystemExit), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main())
-    assert len(seen) == 1
 
 
 def test_loops_in_several_threads_wake_their_own() -> None:
@@ -436,3 +337,169 @@ def test_loops_in_several_threads_wake_their_own() -> None:
     with ThreadPoolExecutor(4) as threads:
         for name, found in zip("abcd", threads.map(lambda name: asyncio.run(main(name)), "abcd"), strict=True):
             assert found == [f"{name}{number}" for number in range(50) for _ in range(5)]
+
+
+async def test_a_time_out_does_not_take_a_reply_that_has_come(system: Systems) -> None:
+    """A scope spares a task that waits for a future that is done."""
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Doer)
+        with anyio.CancelScope() as scope:
+
+            async def answer_and_cancel(_: Any) -> str:
+                asyncio.get_running_loop().call_soon(scope.cancel)
+                return "the reply"
+
+            found = await ref.ask(Doer.do, answer_and_cancel)
+        assert (found, scope.cancelled_caught) == ("the reply", False)
+
+
+async def test_what_is_scheduled_between_two_replies_is_called_between_them(system: Systems) -> None:
+    order: list[str] = []
+
+    class Calls(Doer):
+        async def call(self, name: str) -> None:
+            asyncio.get_running_loop().call_soon(order.append, f"called {name}")
+
+    async def ask(ref: Ref[Calls], name: str) -> None:
+        await ref.ask(Calls.call, name)
+        order.append(f"answered {name}")
+
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Calls)
+        await asyncio.gather(*(ask(ref, name) for name in "xyz"))
+    assert order == [f"{what} {name}" for name in "xyz" for what in ("called", "answered")]
+
+
+def test_a_drain_that_is_closed_handles_nothing_more() -> None:
+    """As all that waits is when a loop goes without having ended them."""
+    diary = Diary()
+
+    async def swallow(doer: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except GeneratorExit:
+            doer.diary.add("swallowed")
+
+    async def begin() -> Any:
+        s = await ActorSystem(log=None).start()
+        ref = await s.spawn("a", Doer, diary)
+        await ref.tell(Doer.do, swallow)
+        for number in range(3):
+            await ref.tell(Doer.note, str(number))
+        await asyncio.sleep(0.01)
+        return ref.recipient
+
+    loop = asyncio.new_event_loop()
+    cell = loop.run_until_complete(begin())
+    for carrier in asyncio.all_tasks(loop):
+        carrier._log_destroy_pending = False  # type: ignore[attr-defined]
+    cell.life.stack.close()
+    loop.close()
+    assert diary.words == ["swallowed"]
+    assert len(cell.mailbox) == 3
+
+
+@pytest.mark.parametrize("limit", [float("inf"), 10**20])
+async def test_a_mailbox_without_an_end_takes_all(system: Systems, limit: Any) -> None:
+    class Wide(Doer):
+        mailbox = Bounded(limit)
+
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Wide)
+        await asyncio.gather(*(ref.tell(Wide.note, str(number)) for number in range(2_000)))
+        assert len(await ref.ask(Wide.do, words)) == 2_000
+
+
+async def test_any_number_may_overlap(system: Systems) -> None:
+    class Wide(Doer):
+        @concurrent(float("inf"))  # type: ignore[arg-type]
+        async def wait(self, word: str) -> str:
+            await asyncio.sleep(1.0)
+            return word
+
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Wide)
+        said = [str(number) for number in range(20)]
+        assert await asyncio.gather(*(ref.ask(Wide.wait, word) for word in said)) == said
+
+
+async def test_who_follows_a_crash_finds_its_error_in_hand(system: Systems) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    class Stops(Doer):
+        async def stopping(self, reason: Exit) -> None:
+            seen.append(("stopping", sys.exc_info()[1]))
+
+    async with quiet(system) as s:
+        s.subscribe(lambda _: seen.append(("crashed", sys.exc_info()[1])), ActorCrashed)
+        ref = await s.spawn("a", Stops)
+        with pytest.raises(ActorFailed) as failed:
+            await ref.ask(Stops.do, crash)
+        await s.idle()
+    error = failed.value.__cause__
+    assert error is not None
+    assert seen[:2] == [("crashed", error), ("stopping", error)]
+
+
+async def test_what_was_to_be_piped_and_was_cancelled_first_is_closed(system: Systems) -> None:
+    async def pipe_and_stop(doer: Any) -> None:
+        doer.ctx.pipe(doer.ctx.self_ref.ask(Doer.note, "never"), Doer.result)
+        doer.ctx.stop()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with quiet(system) as s:
+            ref = await s.spawn("a", Doer)
+            await ref.tell(Doer.do, pipe_and_stop)
+            await s.idle()
+        gc.collect()
+
+
+async def test_one_that_has_ended_or_was_closed_keeps_nothing(system: Systems) -> None:
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Taker)
+        for closes in (False, True):
+            for send in (ref.tell, ref.ask):
+                thing = Thing()
+                made: Any = send(Taker.take, thing)
+                seen = weakref.ref(thing)
+                del thing
+                if closes:
+                    made.close()
+                else:
+                    await made
+                await s.idle()
+                await ref.tell(Taker.note, "another")
+                await s.idle()
+                assert seen() is None
+
+
+async def test_two_cannot_await_the_same(system: Systems) -> None:
+    async def wait_for(made: Any) -> Any:
+        return await made
+
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Doer)
+        made = ref.within(10).ask(Doer.do, sleep(1.0))
+        first = asyncio.create_task(wait_for(made))
+        await settle()
+        with pytest.raises(RuntimeError, match="being awaited already"):
+            await wait_for(made)
+        await first
+
+
+async def test_it_can_be_watched_and_told_the_state_of(system: Systems) -> None:
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Doer)
+        made: Any = ref.within(10).ask(Doer.do, sleep(1.0))
+        assert weakref.getweakrefcount(made) == 0
+        watched = weakref.ref(made)
+        assert weakref.getweakrefs(made) == [watched]
+        assert weakref.ref(Ref.tell)() is Ref.tell
+        assert not made.cr_suspended
+        assert made.cr_code is PYTHON[Ref, "ask"].__code__
+        asked = asyncio.create_task(made)
+        await settle()
+        assert inspect.getcoroutinestate(made) == inspect.CORO_SUSPENDED
+        await asked
+        assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED

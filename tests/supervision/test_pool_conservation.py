@@ -182,6 +182,7 @@ def test_every_message_to_a_pool_is_handled_once_or_becomes_one_dead_letter_or_i
 @settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 25))
 @example(778, 6)  # a worker stopped itself, and overlapping handlers went on
+@example(6793, 19)  # a worker came back in a pool that was restarted, whose keys another one had had
 @example(1645, 6)  # a handler was cancelled before its first step, in a worker that was killed while keys moved
 def test_by_key_messages_of_one_key_begin_in_order_and_never_overlap_at_two_workers(seed: int, length: int) -> None:
     random = Random(seed)
