@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from upright.actors.accelerator import METHODS
 from upright.persistence.errors import StoreCorrupt, StoreError
 from upright.persistence.place import check_place, file_system, size_of
 from upright.persistence.records import StateRecord
@@ -85,6 +86,7 @@ def packages() -> Finding:
             missing.append(name)
     if missing:
         return Finding("packages", "fail", f"not installed: {', '.join(missing)}", "install upright with pip")
+    found.append("with the accelerator" if METHODS else "without the accelerator: messages in memory are slower")
     return Finding("packages", "ok", ", ".join(found))
 
 

@@ -12,8 +12,18 @@ import msgspec
 import pytest
 
 from upright.actors import Actor, ActorSystem
-from upright.operations import Service
-from upright.operations.doctor import Finding, examine, examine_store, is_reset_mended, of_health, open_files, sqlite
+from upright.actors.accelerator import METHODS
+from upright.operations import Service, doctor
+from upright.operations.doctor import (
+    Finding,
+    examine,
+    examine_store,
+    is_reset_mended,
+    of_health,
+    open_files,
+    packages,
+    sqlite,
+)
 from upright.operations.last_words import LastWord
 from upright.persistence import Durable, Retry, Sqlite
 from upright.supervision import child, supervisor
@@ -65,6 +75,13 @@ def test_a_healthy_store_fails_nothing(store: Path) -> None:
     }  # fmt: skip
     assert found["quarantine"].found == "1 in quarantine"
     assert found["sessions"].found == "nobody has it open"
+
+
+def test_whether_messages_pass_in_c_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packages().found.split(", ")[-1].startswith("with the accelerator" if METHODS else "without the accelerator")
+    monkeypatch.setattr(doctor, "METHODS", {})
+    assert packages().verdict == "ok"
+    assert packages().found.endswith("without the accelerator: messages in memory are slower")
 
 
 def test_whatever_is_not_ok_says_what_to_do(store: Path, tmp_path: Path) -> None:
