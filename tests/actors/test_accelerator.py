@@ -14,6 +14,7 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -97,6 +98,7 @@ async def test_a_mock_of_a_ref_has_async_methods() -> None:
 async def test_what_is_sent_is_a_coroutine_for_everybody(system: Systems) -> None:
     async with quiet(system) as s:
         ref = await s.spawn("a", Doer)
+        assert all(inspect.iscoroutinefunction(method) for method in (ref.tell, ref.ask, partial(ref.ask, Doer.note)))
         made: list[Any] = [ref.tell(Doer.note, "task"), ref.ask(Doer.note, "task")]
         assert all(inspect.isawaitable(one) and isinstance(one, Coroutine) and asyncio.iscoroutine(one) for one in made)
         assert [one.__qualname__ for one in made] == ["Ref.tell", "Ref.ask"]
