@@ -11,7 +11,6 @@ import importlib
 import os
 from collections import deque
 from collections.abc import Awaitable
-from types import ModuleType
 from typing import Any
 
 from .bus import EventBus
@@ -45,20 +44,14 @@ METHODS: dict[tuple[type, str], Any] = {}
 """What replaces them; empty where there is no accelerator."""
 
 
-def _built() -> ModuleType | None:
-    if os.environ.get("UPRIGHT_PURE", "0") not in ("", "0") or not COUNTS_TELL:
-        return None
-    try:
-        return importlib.import_module("._accelerator", __package__)
-    except ImportError:  # it is optional: there was no compiler
-        return None
-
-
 async def _awaited(what: Awaitable[Any]) -> Any:
     return await what  # a handler returned something other than a coroutine of its own
 
 
-def _bound(accelerator: Any) -> dict[tuple[type, str], Any]:
+def _built() -> dict[tuple[type, str], Any]:
+    """What replaces Python's methods, where that is built and wanted."""
+    if os.environ.get("UPRIGHT_PURE", "0") not in ("", "0") or not COUNTS_TELL:
+        return {}
     things = {one.__name__: one for one in CLASSES} | {
         "ASK_WITHIN": ASK_WITHIN,
         "BUDGET": BUDGET,
@@ -82,7 +75,10 @@ def _bound(accelerator: Any) -> dict[tuple[type, str], Any]:
         "refuse_cycle": refuse_cycle,
         **{name: method for (_, name), method in PYTHON.items()},
     }
-    methods = accelerator.bind(things)
+    try:
+        methods = importlib.import_module("._accelerator", __package__).bind(things)
+    except ImportError:  # it is optional: there was no compiler; or it serves another interpreter of this process
+        return {}
     return {place: methods[place[1]] for place in PYTHON}
 
 
@@ -94,6 +90,5 @@ def accelerate(on: bool = True) -> bool:
     return methods is METHODS
 
 
-if (_module := _built()) is not None:
-    METHODS.update(_bound(_module))
+METHODS.update(_built())
 accelerate()

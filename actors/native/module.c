@@ -130,6 +130,11 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
         PyErr_SetString(PyExc_TypeError, "expected a dict of what the accelerator needs");
         return NULL;
     }
+    PyObject *ref = PyDict_GetItemString(things, "Ref");
+    if (the_Ref != NULL && the_Ref != ref) {
+        PyErr_SetString(PyExc_ImportError, "the accelerator serves the classes of another interpreter");
+        return NULL;
+    }
 #define PLACE(class, field)                                                                                          \
     if ((class##_##field = place_of(things, #class, #field)) < 0)                                                    \
         return NULL;

@@ -27,11 +27,13 @@ void envelope_done(PyObject *envelope)
 
 static PyObject *envelope_of(PyObject *handler, PyObject *args, PyObject *kwargs, PyObject *sender)
 {
-    if (!kept_count) {
+    PyObject *envelope = kept_count ? kept[--kept_count] : NULL;
+    if (envelope != NULL && Py_REFCNT(envelope) > 1) /* somebody who goes over all objects has found it */
+        Py_CLEAR(envelope);
+    if (envelope == NULL) {
         PyObject *fields[] = {NULL, handler, args, kwargs, sender};
         return PyObject_Vectorcall(the_Envelope, fields + 1, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
-    PyObject *envelope = kept[--kept_count];
     SET(envelope, Envelope, handler, handler);
     SET(envelope, Envelope, args, args);
     SET(envelope, Envelope, kwargs, kwargs);
@@ -42,10 +44,18 @@ static PyObject *envelope_of(PyObject *handler, PyObject *args, PyObject *kwargs
     return envelope;
 }
 
-/* Whom a message is for, and who sends it: all borrowed, but for the seat. */
+/* Whom a message is for, and who sends it. The sender is borrowed from the seat. */
 typedef struct {
     PyObject *recipient, *mailbox, *handler, *seat, *sender;
 } Way;
+
+static void leave(Way *way)
+{
+    Py_XDECREF(way->recipient);
+    Py_XDECREF(way->mailbox);
+    Py_XDECREF(way->handler);
+    Py_XDECREF(way->seat);
+}
 
 /* `Identity.wake`, for an actor of the usual class. */
 static int wake(PyObject *recipient, PyObject *mailbox)
@@ -77,24 +87,24 @@ static int has_room(PyObject *mailbox)
     return far > 0 || Py_SIZE(GET(mailbox, Mailbox, queue)) < most;
 }
 
-/* The way of a message: 1 if it is the usual one. */
+/* The way of a message: 1 if it is the usual one. To `leave` in any case. */
 static int found(Sending *sending, Way *way)
 {
-    way->seat = NULL;
-    way->sender = Py_None;
-    PyObject *recipient = way->recipient = GET(sending->ref, Ref, _found);
+    PyObject *recipient = GET(sending->ref, Ref, _found), *mailbox, *handler;
+    *way = (Way){.sender = Py_None};
     if (recipient == NULL || !IS_A(recipient, Identity) || GET(recipient, Identity, gone) != Py_False)
         return 0;
-    PyObject *mailbox = way->mailbox = GET(recipient, Identity, mailbox);
-    if (!IS(mailbox, Mailbox)) /* of others, `admits` may be more than a field */
+    mailbox = GET(recipient, Identity, mailbox);
+    if (!IS(mailbox, Mailbox) || !has_room(mailbox)) /* of others, `admits` may be more than a field */
         return 0;
-    if (!has_room(mailbox))
-        return 0;
+    way->recipient = Py_NewRef(recipient);
+    way->mailbox = Py_NewRef(mailbox);
     PyObject *known = GET(GET(recipient, Identity, handlers), HandlerTable, known);
-    if ((way->handler = PyDict_GetItemWithError(known, sending->handler)) == NULL) {
+    if ((handler = PyDict_GetItemWithError(known, sending->handler)) == NULL) {
         PyErr_Clear(); /* not hashable: the Python method says so better */
         return 0;
     }
+    way->handler = Py_NewRef(handler);
     if (PyContextVar_Get(the_TURN, NULL, &way->seat) < 0)
         return -1;
     if (way->seat == NULL || way->seat == Py_None)
@@ -129,7 +139,7 @@ int tell_at_once(Sending *sending)
         usual = envelope == NULL ? -1 : put(&way, envelope);
         Py_XDECREF(envelope);
     }
-    Py_XDECREF(way.seat);
+    leave(&way);
     return usual;
 }
 
@@ -220,7 +230,7 @@ int ask_at_once(Sending *sending)
     if (usual > 0)
         usual = waits(sending, &way, runtime, link);
     Py_XDECREF(link);
-    Py_XDECREF(way.seat);
+    leave(&way);
     if (usual <= 0 && sending->bucket != NULL)
         ask_ended(sending, usual < 0);
     return usual;

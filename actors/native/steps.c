@@ -70,13 +70,13 @@ int refused(Steps *steps, PyObject *value)
 {
     if (!steps->over && !steps->running)
         return 0;
-    if (value != NULL || !PyErr_ExceptionMatches(PyExc_GeneratorExit)) {
-        PyErr_Clear();
-        if (steps->over)
-            PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-        else
-            PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-    }
+    if (steps->over && value == NULL && PyErr_ExceptionMatches(PyExc_GeneratorExit))
+        return 1; /* to close what has ended does nothing */
+    PyErr_Clear();
+    if (steps->over)
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    else
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
     return 1;
 }
 

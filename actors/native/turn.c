@@ -36,20 +36,12 @@ int is_expired(Drain *drain, PyObject *envelope, PyObject *reply)
 
 PyObject *called(Drain *drain, PyObject *envelope, PyObject *function)
 {
-    PyObject *args = GET(envelope, Envelope, args), *kwargs = GET(envelope, Envelope, kwargs), *some[8];
-    PyObject *instance = GET(drain->life, Life, instance), *answer;
+    /* Held: one that is no coroutine function runs now, and may do what replaces all of them. */
+    PyObject *args = Py_NewRef(GET(envelope, Envelope, args)), *kwargs = Py_NewRef(GET(envelope, Envelope, kwargs));
+    PyObject *instance = Py_NewRef(GET(drain->life, Life, instance)), *some[8], *answer = NULL, *all = NULL;
     Py_ssize_t count = PyTuple_GET_SIZE(args);
-    if (count > 6) {
-        PyObject *all = PyTuple_New(count + 1);
-        if (all == NULL)
-            return NULL;
-        PyTuple_SET_ITEM(all, 0, Py_NewRef(instance));
-        for (Py_ssize_t at = 0; at < count; at++)
-            PyTuple_SET_ITEM(all, at + 1, Py_NewRef(PyTuple_GET_ITEM(args, at)));
-        answer = PyObject_Call(function, all, kwargs == Py_None ? NULL : kwargs);
-        Py_DECREF(all);
-    }
-    else {
+    Py_INCREF(function);
+    if (count <= 6) {
         some[0] = NULL;
         some[1] = instance;
         for (Py_ssize_t at = 0; at < count; at++)
@@ -57,6 +49,17 @@ PyObject *called(Drain *drain, PyObject *envelope, PyObject *function)
         answer = PyObject_VectorcallDict(function, some + 1, (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                          kwargs == Py_None ? NULL : kwargs);
     }
+    else if ((all = PyTuple_New(count + 1)) != NULL) {
+        PyTuple_SET_ITEM(all, 0, Py_NewRef(instance));
+        for (Py_ssize_t at = 0; at < count; at++)
+            PyTuple_SET_ITEM(all, at + 1, Py_NewRef(PyTuple_GET_ITEM(args, at)));
+        answer = PyObject_Call(function, all, kwargs == Py_None ? NULL : kwargs);
+        Py_DECREF(all);
+    }
+    Py_DECREF(function);
+    Py_DECREF(instance);
+    Py_DECREF(kwargs);
+    Py_DECREF(args);
     if (answer == NULL || PyCoro_CheckExact(answer))
         return answer;
     PyObject *coroutine = PyObject_CallOneArg(the_awaited, answer);

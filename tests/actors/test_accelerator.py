@@ -8,6 +8,7 @@ import gc
 import inspect
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 import warnings
@@ -98,7 +99,8 @@ async def test_a_mock_of_a_ref_has_async_methods() -> None:
 async def test_what_is_sent_is_a_coroutine_for_everybody(system: Systems) -> None:
     async with quiet(system) as s:
         ref = await s.spawn("a", Doer)
-        assert all(inspect.iscoroutinefunction(method) for method in (ref.tell, ref.ask, partial(ref.ask, Doer.note)))
+        methods: list[Any] = [ref.tell, ref.ask]
+        assert all(inspect.iscoroutinefunction(method) for method in (*methods, partial(methods[1], Doer.note)))
         made: list[Any] = [ref.tell(Doer.note, "task"), ref.ask(Doer.note, "task")]
         assert all(inspect.isawaitable(one) and isinstance(one, Coroutine) and asyncio.iscoroutine(one) for one in made)
         assert [one.__qualname__ for one in made] == ["Ref.tell", "Ref.ask"]
@@ -505,3 +507,42 @@ async def test_it_can_be_watched_and_told_the_state_of(system: Systems) -> None:
         assert inspect.getcoroutinestate(made) == inspect.CORO_SUSPENDED
         await asked
         assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED
+
+
+@built
+def test_a_second_copy_of_the_library_in_one_process_goes_without() -> None:
+    """Its classes are others, and there is one place only for where their fields lie."""
+    program = (
+        "import sys; from upright.actors.accelerator import METHODS; first = len(METHODS)\n"
+        "for name in [name for name in sys.modules if name.startswith('upright.actors')]: del sys.modules[name]\n"
+        "import asyncio; from upright.actors import Actor, ActorSystem\n"
+        "from upright.actors.accelerator import METHODS\n"
+        "class Echo(Actor):\n    async def say(self, word): return word\n"
+        "async def main():\n    async with ActorSystem(log=None) as system:\n"
+        "        return await (await system.spawn('a', Echo)).ask(Echo.say, 'word')\n"
+        "print(first, len(METHODS), asyncio.run(main()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4", "0", "word"]
+
+
+async def test_one_that_runs_cannot_be_closed_or_stepped(system: Systems) -> None:
+    refused: list[BaseException] = []
+
+    class Equal:
+        """A handler's stand-in whose hash is taken in the first step of a tell."""
+
+        def __hash__(self) -> int:
+            for deed in (made[0].close, lambda: made[0].send(None)):
+                with pytest.raises(ValueError, match="already executing"):
+                    deed()
+            refused.append(ValueError())
+            return 1
+
+    made: list[Any] = []
+    async with quiet(system) as s:
+        ref: Any = await s.spawn("a", Doer)
+        made.append(ref.tell(Equal()))
+        with pytest.raises(UnknownHandler):
+            await made[0]
+    assert refused
