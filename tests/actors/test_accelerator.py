@@ -4,18 +4,15 @@ That it does the same is what all other tests say; they run with it and, under `
 """
 
 import asyncio
-import gc
 import inspect
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -23,7 +20,8 @@ from unittest.mock import create_autospec
 import anyio
 import pytest
 
-from tests.actors.lives import Diary, Doer, Oops, Systems, crash, hang, quiet, sleep
+from tests.actors.lives import Diary, Doer, Systems, crash, hang, quiet, sleep
+from tests.actors.ways import Taker, Thing, built, in_use, way, words
 from upright.actors import (
     ActorFailed,
     ActorSystem,
@@ -31,8 +29,6 @@ from upright.actors import (
     Bounded,
     Exit,
     Ref,
-    UnknownHandler,
-    WrongArguments,
     concurrent,
 )
 from upright.actors.accelerator import METHODS, PYTHON, accelerate
@@ -41,26 +37,13 @@ from upright.actors.events import ActorCrashed
 from upright.actors.life import Life
 from upright.actors.testing import settle
 
-pytestmark = pytest.mark.anyio
-built = pytest.mark.skipif(not METHODS, reason="the accelerator is not built here, or is turned off by UPRIGHT_PURE")
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
+__all__ = ["way"]
 
 
 @pytest.fixture
 def anyio_backend(virtual_time: Any) -> Any:
     return virtual_time
-
-
-@pytest.fixture(params=["accelerated", "in Python"], autouse=True)
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each law holds both ways."""
-    way: str = request.param
-    accelerate(way == "accelerated")
-    yield way
-    accelerate()
-
-
-def in_use() -> bool:
-    return bool(METHODS) and Ref.tell is METHODS[Ref, "tell"]
 
 
 def test_it_is_built_where_there_is_a_compiler() -> None:
@@ -94,96 +77,6 @@ async def test_a_mock_of_a_ref_has_async_methods() -> None:
     ref = create_autospec(Ref, instance=True)
     await ref.tell(Doer.note, "x")
     ref.tell.assert_awaited_once_with(Doer.note, "x")
-
-
-async def test_what_is_sent_is_a_coroutine_for_everybody(system: Systems) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        methods: list[Any] = [ref.tell, ref.ask]
-        assert all(inspect.iscoroutinefunction(method) for method in (*methods, partial(methods[1], Doer.note)))
-        made: list[Any] = [ref.tell(Doer.note, "task"), ref.ask(Doer.note, "task")]
-        assert all(inspect.isawaitable(one) and isinstance(one, Coroutine) and asyncio.iscoroutine(one) for one in made)
-        assert [one.__qualname__ for one in made] == ["Ref.tell", "Ref.ask"]
-        told, asked = (asyncio.create_task(one) for one in made)
-        assert (await told, await asked) == (None, "task")
-        both: Any = await asyncio.gather(ref.tell(Doer.note, "gather"), ref.ask(Doer.note, "gather"))
-        assert both == [None, "gather"]
-        assert await asyncio.wait_for(ref.ask(Doer.note, "wait_for"), 1) == "wait_for"
-        async with asyncio.TaskGroup() as group:
-            group.create_task(ref.tell(Doer.note, "group"))
-
-
-async def test_nothing_is_sent_before_it_is_awaited(system: Systems) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        waits = ref.tell(Doer.note, "later")
-        await s.idle()
-        assert list(s.peek(ref)) == []
-        await waits
-        assert await ref.ask(Doer.do, words) == ["later 1"]
-
-
-async def words(doer: Doer) -> list[str]:
-    return list(doer.diary.words)
-
-
-@pytest.mark.parametrize("name", ["tell", "ask"])
-async def test_one_that_was_closed_or_thrown_into_sends_nothing(system: Systems, name: str) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        send: Callable[..., Any] = getattr(ref, name)
-        closed = send(Doer.note, "closed")
-        closed.close()
-        closed.close()
-        thrown = send(Doer.note, "thrown")
-        with pytest.raises(Oops):
-            thrown.throw(Oops())
-        for one in (closed, thrown):
-            with pytest.raises(RuntimeError, match="already awaited"):
-                await one
-        sent = send(Doer.note, "sent")
-        with pytest.raises(TypeError, match="just-started"):
-            sent.send(1)
-        sent.close()
-        assert await ref.ask(Doer.do, words) == []
-
-
-@pytest.mark.parametrize("name", ["tell", "ask"])
-async def test_one_that_is_never_awaited_warns(system: Systems, name: str) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        for _ in range(3):  # what was used before is used again
-            with pytest.warns(RuntimeWarning, match=rf"coroutine 'Ref\.{name}' was never awaited"):
-                getattr(ref, name)(Doer.note, "lost")
-            await ref.tell(Doer.note, "kept")
-
-
-async def test_none_is_awaited_twice(system: Systems) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        for made in (ref.tell(Doer.note, "once"), ref.ask(Doer.note, "once")):
-            await made
-            with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
-                await made
-        assert await ref.ask(Doer.do, words) == ["once 1", "once 1"]
-
-
-async def test_what_is_called_wrongly_says_so_at_once(system: Systems) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        for name in ("tell", "ask"):
-            with pytest.raises(TypeError, match="handler"):
-                getattr(ref, name)()
-        wrongs: list[Any] = [len, "note", [], Doer.started, ref.tell]
-        for wrong in wrongs:
-            with pytest.raises(UnknownHandler):
-                await ref.tell(wrong)
-            with pytest.raises(UnknownHandler):
-                await ref.ask(wrong)
-        with pytest.raises(WrongArguments):
-            await ref.ask(Doer.note, "one", "too many")  # type: ignore[call-arg]
-        with pytest.raises(WrongArguments):
-            await ref.ask(Doer.note, words="x")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 6, 7, 12])
@@ -238,17 +131,6 @@ async def test_an_ask_leaves_nothing_behind_however_it_ends(system: Systems) -> 
         with pytest.raises(ActorFailed):
             await ref.ask(Doer.do, crash)
         assert len(deadlines) == 0
-
-
-class Thing:
-    """Something that can be watched."""
-
-
-class Taker(Doer):
-    """Takes something and keeps nothing."""
-
-    async def take(self, thing: Thing) -> None:
-        assert isinstance(thing, Thing)
 
 
 async def test_what_was_said_is_let_go_when_it_was_handled(system: Systems) -> None:
@@ -445,70 +327,6 @@ async def test_who_follows_a_crash_finds_its_error_in_hand(system: Systems) -> N
     assert seen[:2] == [("crashed", error), ("stopping", error)]
 
 
-async def test_what_was_to_be_piped_and_was_cancelled_first_is_closed(system: Systems) -> None:
-    async def pipe_and_stop(doer: Any) -> None:
-        doer.ctx.pipe(doer.ctx.self_ref.ask(Doer.note, "never"), Doer.result)
-        doer.ctx.stop()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        async with quiet(system) as s:
-            ref = await s.spawn("a", Doer)
-            await ref.tell(Doer.do, pipe_and_stop)
-            await s.idle()
-        gc.collect()
-
-
-async def test_one_that_has_ended_or_was_closed_keeps_nothing(system: Systems) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Taker)
-        for closes in (False, True) if in_use() else (False,):  # Python 3.13 keeps the frame of one that it closes
-            for send in (ref.tell, ref.ask):
-                thing = Thing()
-                made: Any = send(Taker.take, thing)
-                seen = weakref.ref(thing)
-                del thing
-                if closes:
-                    made.close()
-                else:
-                    await made
-                await s.idle()
-                await ref.tell(Taker.note, "another")
-                await s.idle()
-                assert seen() is None
-
-
-async def test_two_cannot_await_the_same(system: Systems) -> None:
-    async def wait_for(made: Any) -> Any:
-        return await made
-
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        made = ref.within(10).ask(Doer.do, sleep(1.0))
-        first = asyncio.create_task(wait_for(made))
-        await settle()
-        with pytest.raises(RuntimeError, match="being awaited already"):
-            await wait_for(made)
-        await first
-
-
-async def test_it_can_be_watched_and_told_the_state_of(system: Systems) -> None:
-    async with quiet(system) as s:
-        ref = await s.spawn("a", Doer)
-        made: Any = ref.within(10).ask(Doer.do, sleep(1.0))
-        assert weakref.getweakrefcount(made) == 0
-        watched = weakref.ref(made)
-        assert weakref.getweakrefs(made) == [watched]
-        assert weakref.ref(Ref.tell)() is Ref.tell
-        assert not made.cr_suspended
-        assert made.cr_code is PYTHON[Ref, "ask"].__code__
-        asked = asyncio.create_task(made)
-        await settle()
-        assert inspect.getcoroutinestate(made) == inspect.CORO_SUSPENDED
-        await asked
-        assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED
-
-
 @built
 def test_a_second_copy_of_the_library_in_one_process_goes_without() -> None:
     """Its classes are others, and there is one place only for where their fields lie."""
@@ -524,25 +342,3 @@ def test_a_second_copy_of_the_library_in_one_process_goes_without() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["4", "0", "word"]
-
-
-async def test_one_that_runs_cannot_be_closed_or_stepped(system: Systems) -> None:
-    refused: list[BaseException] = []
-
-    class Equal:
-        """A handler's stand-in whose hash is taken in the first step of a tell."""
-
-        def __hash__(self) -> int:
-            for deed in (made[0].close, lambda: made[0].send(None)):
-                with pytest.raises(ValueError, match="already executing"):
-                    deed()
-            refused.append(ValueError())
-            return 1
-
-    made: list[Any] = []
-    async with quiet(system) as s:
-        ref: Any = await s.spawn("a", Doer)
-        made.append(ref.tell(Equal()))
-        with pytest.raises(UnknownHandler):
-            await made[0]
-    assert refused

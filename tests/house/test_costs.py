@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.house.costs import IN_PYTHON, MARKS, METHODS, VERSION
+from tests.house.costs import IN_PYTHON, MARKS, VERSION
 from tests.house.rooms import ROOT
+from upright.actors.accelerator import METHODS
 
 SLACK = 1.05
 """What a count may be above its mark: in which turn of the loop a message comes depends a little on the machine."""
