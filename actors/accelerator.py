@@ -29,18 +29,14 @@ from .refs import ASK_WITHIN, Ref
 from .runtime import Activity, Runtime
 from .seat import COUNTS_TELL, TURN, Seat
 
-PYTHON: dict[tuple[type, str], Any] = {
-    (Ref, "ask"): Ref.ask,
-    (Ref, "tell"): Ref.tell,
-    (Life, "serve"): Life.serve,
-    (Dispatcher, "work"): Dispatcher.work,
-}
+PLACES: tuple[tuple[Any, str], ...] = ((Ref, "ask"), (Ref, "tell"), (Life, "serve"), (Dispatcher, "work"))
+PYTHON: dict[tuple[Any, str], Any] = {(owner, name): getattr(owner, name) for owner, name in PLACES}
 """The methods that are replaced, as they stand in their rooms."""
 CLASSES = (
     Activity, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life, Link, Mailbox,
     Question, Ref, Runtime, Seat,
 )  # fmt: skip
-METHODS: dict[tuple[type, str], Any] = {}
+METHODS: dict[tuple[Any, str], Any] = {}
 """What replaces them; empty where there is no accelerator."""
 
 
@@ -48,11 +44,12 @@ async def _awaited(what: Awaitable[Any]) -> Any:
     return await what  # a handler returned something other than a coroutine of its own
 
 
-def _built() -> dict[tuple[type, str], Any]:
+def _built() -> dict[tuple[Any, str], Any]:
     """What replaces Python's methods, where that is built and wanted."""
     if os.environ.get("UPRIGHT_PURE", "0") not in ("", "0") or not COUNTS_TELL:
         return {}
-    things = {one.__name__: one for one in CLASSES} | {
+    queue: Any = deque
+    things: dict[str, Any] = {one.__name__: one for one in CLASSES} | {
         "ASK_WITHIN": ASK_WITHIN,
         "BUDGET": BUDGET,
         "CarrierCancelling": Carrier.cancelling,
@@ -68,9 +65,9 @@ def _built() -> dict[tuple[type, str], Any]:
         "UNUSED": UNUSED,
         "WIDTH": WIDTH,
         "awaited": _awaited,
-        "deque": deque,
-        "deque_append": deque.append,
-        "deque_popleft": deque.popleft,
+        "deque": queue,
+        "deque_append": queue.append,
+        "deque_popleft": queue.popleft,
         "fail_turn": Life.fail_turn,
         "refuse_cycle": refuse_cycle,
         **{name: method for (_, name), method in PYTHON.items()},
@@ -83,7 +80,9 @@ def _built() -> dict[tuple[type, str], Any]:
 
 
 def accelerate(on: bool = True) -> bool:
-    """Use the accelerator from now on, or not; whether it is used then. For tests: it is on wherever it was built."""
+    """Use the accelerator from now on, where it was built, or not; whether it is used then. To import the system is to
+    use it; all else is for tests.
+    """
     methods = METHODS if on and METHODS else PYTHON
     for (owner, name), method in methods.items():
         setattr(owner, name, method)
@@ -91,4 +90,3 @@ def accelerate(on: bool = True) -> bool:
 
 
 METHODS.update(_built())
-accelerate()

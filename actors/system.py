@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from . import accelerator as _accelerator  # noqa: F401  # it replaces methods of the rooms below
+from .accelerator import accelerate
 from .bus import EventBus, Subscriber
 from .cell import Cell
 from .clock import clock_of
@@ -36,6 +36,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 LONGEST = 1e9
 """Seconds that a timer of a loop can be set for, at most."""
+
+accelerate()  # from here on, whatever refs and actors there will be
 
 
 class ActorSystem:

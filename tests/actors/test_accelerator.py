@@ -58,7 +58,8 @@ def test_it_can_be_turned_off_and_on_again() -> None:
     assert accelerate()
     assert in_use()
     assert not accelerate(False)
-    assert (Ref.tell, Ref.ask) == (PYTHON[Ref, "tell"], PYTHON[Ref, "ask"])
+    owner: Any = Ref
+    assert (owner.tell, owner.ask) == (PYTHON[owner, "tell"], PYTHON[owner, "ask"])
     assert accelerate()
     assert in_use()
 
@@ -220,8 +221,11 @@ def test_loops_in_several_threads_wake_their_own() -> None:
                 found += await asyncio.gather(*(ref.ask(Doer.note, f"{name}{number}") for _ in range(5)))
             return found
 
+    def run(name: str) -> list[str]:
+        return asyncio.run(main(name))
+
     with ThreadPoolExecutor(4) as threads:
-        for name, found in zip("abcd", threads.map(lambda name: asyncio.run(main(name)), "abcd"), strict=True):
+        for name, found in zip("abcd", threads.map(run, "abcd"), strict=True):
             assert found == [f"{name}{number}" for number in range(50) for _ in range(5)]
 
 
@@ -229,6 +233,7 @@ async def test_a_time_out_does_not_take_a_reply_that_has_come(system: Systems) -
     """A scope spares a task that waits for a future that is done."""
     async with quiet(system) as s:
         ref = await s.spawn("a", Doer)
+        found = "nothing"
         with anyio.CancelScope() as scope:
 
             async def answer_and_cancel(_: Any) -> str:

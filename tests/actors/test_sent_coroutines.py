@@ -36,7 +36,9 @@ async def test_what_is_sent_is_a_coroutine_for_everybody(system: Systems) -> Non
         methods: list[Any] = [ref.tell, ref.ask]
         assert all(inspect.iscoroutinefunction(method) for method in (*methods, partial(methods[1], Doer.note)))
         made: list[Any] = [ref.tell(Doer.note, "task"), ref.ask(Doer.note, "task")]
-        assert all(inspect.isawaitable(one) and isinstance(one, Coroutine) and asyncio.iscoroutine(one) for one in made)
+        awaitable, is_one = inspect.isawaitable, asyncio.iscoroutine
+        assert all(awaitable(one) and isinstance(one, Coroutine) for one in made)
+        assert all(map(is_one, made))
         assert [one.__qualname__ for one in made] == ["Ref.tell", "Ref.ask"]
         told, asked = (asyncio.create_task(one) for one in made)
         assert (await told, await asked) == (None, "task")
@@ -170,7 +172,8 @@ async def test_it_can_be_watched_and_told_the_state_of(system: Systems) -> None:
         assert weakref.getweakrefcount(made) == 0
         watched = weakref.ref(made)
         assert weakref.getweakrefs(made) == [watched]
-        assert weakref.ref(Ref.tell)() is Ref.tell
+        owner: Any = Ref
+        assert weakref.ref(owner.tell)() is owner.tell
         assert not made.cr_suspended
         assert made.cr_code is PYTHON[Ref, "ask"].__code__
         asked = asyncio.create_task(made)

@@ -1,6 +1,7 @@
 """With the accelerator and without: what the tests of both ways share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ built = pytest.mark.skipif(not METHODS, reason="the accelerator is not built her
 
 
 def in_use() -> bool:
-    return bool(METHODS) and Ref.tell is METHODS[Ref, "tell"]
+    owner: Any = Ref
+    return bool(METHODS) and owner.tell is METHODS[owner, "tell"]
 
 
 async def words(doer: Doer) -> list[str]:
