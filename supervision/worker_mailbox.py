@@ -102,7 +102,7 @@ class WorkerMailbox(Mailbox):
     def in_hand(self) -> int:
         """How many messages it has in hand."""
         life = self.owner.life
-        return 0 if life is None else life.overlapping + (life.turn is not None)
+        return self.in_hand_beside + (life is not None and life.turn is not None)
 
     def rest(self) -> bool:
         """Have it tell its pool as soon as nothing is in hand any more; True if that is so already."""
@@ -127,8 +127,7 @@ class WorkerMailbox(Mailbox):
         waiting = len(self.queue)
         if self.keeper is None:
             return waiting < self.limit
-        life = self.owner.life
-        overlapping = life.overlapping if life is not None else 0
+        overlapping = self.in_hand_beside
         if overlapping:  # what comes may overlap too
             return waiting + overlapping < self._most
         return not waiting and not self.in_hand

@@ -124,13 +124,22 @@ static Py_ssize_t place_of(PyObject *things, const char *class, const char *fiel
     return place;
 }
 
+/* One of the things, borrowed. */
+static PyObject *thing_of(PyObject *things, const char *name)
+{
+    PyObject *found = PyDict_GetItemString(things, name);
+    if (found == NULL)
+        PyErr_SetString(PyExc_KeyError, name);
+    return found;
+}
+
 static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
 {
     if (!PyDict_Check(things)) {
         PyErr_SetString(PyExc_TypeError, "expected a dict of what the accelerator needs");
         return NULL;
     }
-    PyObject *ref = PyDict_GetItemString(things, "Ref");
+    PyObject *found, *ref = PyDict_GetItemString(things, "Ref");
     if (the_Ref != NULL && the_Ref != ref) {
         PyErr_SetString(PyExc_ImportError, "the accelerator serves the classes of another interpreter");
         return NULL;
@@ -141,26 +150,15 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
     FIELDS(PLACE)
 #undef PLACE
 #define THING(name)                                                                                                  \
-    {                                                                                                                \
-        PyObject *found = PyDict_GetItemString(things, #name);                                                       \
-        if (found == NULL) {                                                                                         \
-            PyErr_SetString(PyExc_KeyError, #name);                                                                  \
-            return NULL;                                                                                             \
-        }                                                                                                            \
-        Py_XSETREF(the_##name, Py_NewRef(found));                                                                    \
-    }
+    if ((found = thing_of(things, #name)) == NULL)                                                                   \
+        return NULL;                                                                                                 \
+    Py_XSETREF(the_##name, Py_NewRef(found));
     THINGS(THING)
 #undef THING
 #define NUMBER(constant, name)                                                                                       \
-    {                                                                                                                \
-        PyObject *found = PyDict_GetItemString(things, #constant);                                                   \
-        if (found == NULL) {                                                                                         \
-            PyErr_SetString(PyExc_KeyError, #constant);                                                              \
-            return NULL;                                                                                             \
-        }                                                                                                            \
-        if ((name = PyFloat_AsDouble(found)) == -1 && PyErr_Occurred())                                              \
-            return NULL;                                                                                             \
-    }
+    if ((found = thing_of(things, #constant)) == NULL ||                                                             \
+        ((name = PyFloat_AsDouble(found)) == -1 && PyErr_Occurred()))                                                \
+        return NULL;
     NUMBERS(NUMBER)
 #undef NUMBER
     return Py_BuildValue("{sNsNsNsN}", "ask", method_of(the_ask, ask_begin), "serve", method_of(the_serve, serve_begin),

@@ -107,8 +107,6 @@ int refused(Steps *steps, PyObject *value);
 
 /* The methods of a coroutine, for a type with `am_send`, which takes NULL for the error that is set. */
 PyObject *steps_next(PyObject *self);
-PyObject *steps_send(PyObject *self, PyObject *value);
-PyObject *steps_throw(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *steps_close(PyObject *self, PyObject *unused);
 extern PyMethodDef steps_methods[];
 extern PyMemberDef steps_members[];

@@ -148,17 +148,6 @@ static PyObject *sending_await(PyObject *self)
     return Py_NewRef(self);
 }
 
-static PyObject *sending_close(PyObject *self, PyObject *unused)
-{
-    Steps *steps = (Steps *)self;
-    if (!steps->over && !steps->running && steps->inner == NULL) { /* not begun */
-        steps->over = 1;
-        sending_clear(self);
-        Py_RETURN_NONE;
-    }
-    return steps_close(self, unused);
-}
-
 static int sending_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Sending *sending = (Sending *)self;
@@ -230,13 +219,6 @@ static PyObject *sending_frame(PyObject *self, void *Py_UNUSED(unused))
     return frame;
 }
 
-static PyMethodDef sending_methods[] = {
-    {"send", steps_send, METH_O, PyDoc_STR("Go on with a value.")},
-    {"throw", (PyCFunction)(void (*)(void))steps_throw, METH_FASTCALL, PyDoc_STR("Go on with an error.")},
-    {"close", sending_close, METH_NOARGS, PyDoc_STR("End it where it waits.")},
-    {NULL},
-};
-
 static PyGetSetDef sending_names[] = {
     {"__name__", sending_name, NULL, NULL, ""},
     {"__qualname__", sending_name, NULL, NULL, "Ref."},
@@ -256,7 +238,7 @@ PyTypeObject SendingType = {
     .tp_as_async = &sending_async,
     .tp_weaklistoffset = offsetof(Steps, weaklist),
     .tp_iternext = steps_next,
-    .tp_methods = sending_methods,
+    .tp_methods = steps_methods,
     .tp_members = steps_members,
     .tp_getset = sending_names,
     .tp_traverse = sending_traverse,

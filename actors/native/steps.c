@@ -104,7 +104,7 @@ static PyObject *as_call(PySendResult how, PyObject *result)
     return NULL;
 }
 
-PyObject *steps_send(PyObject *self, PyObject *value)
+static PyObject *steps_send(PyObject *self, PyObject *value)
 {
     PyObject *result;
     PySendResult how = stepped(self, value, &result);
@@ -116,7 +116,7 @@ PyObject *steps_next(PyObject *self)
     return steps_send(self, Py_None);
 }
 
-PyObject *steps_throw(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *steps_throw(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     if (count < 1 || count > 3) {
         PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", count);
@@ -163,6 +163,7 @@ PyObject *steps_close(PyObject *self, PyObject *Py_UNUSED(unused))
         Py_RETURN_NONE;
     if (steps->inner == NULL && !steps->running) { /* not begun */
         steps->over = 1;
+        Py_TYPE(self)->tp_clear(self);
         Py_RETURN_NONE;
     }
     PyErr_SetNone(PyExc_GeneratorExit);

@@ -32,7 +32,7 @@ class Taker(Doer):
         assert isinstance(thing, Thing)
 
 
-@pytest.fixture(params=["accelerated", "in Python"], autouse=True)
+@pytest.fixture(params=["accelerated", "in Python"])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each law holds both ways."""
     way: str = request.param
