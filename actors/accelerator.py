@@ -1,7 +1,8 @@
-"""The path of a message, in C, where that could be built: four methods of Python's, replaced.
+"""The path of a message and the making of an actor, in C where that could be built: five methods of Python's, replaced.
 
-`Ref.tell`, `Ref.ask`, `Life.serve` and `Dispatcher.work` are what every message passes through. Their Python says what
-is right, and it is all there is where no compiler was at hand at the installation, or where `UPRIGHT_PURE=1` is set.
+`Ref.tell`, `Ref.ask`, `Life.serve` and `Dispatcher.work` are what every message passes through, and `Birth.child` what
+every spawn does. Their Python says what is right, and it is all there is where no compiler was at hand at the
+installation, or where `UPRIGHT_PURE=1` is set.
 The C (in `native/`) does the same for what is usual, on the same objects, and hands whatever is rare to the Python of
 the same methods: a full mailbox, a durable one, a crash. Every test holds both ways.
 """
@@ -25,16 +26,24 @@ from .identity import Identity
 from .incarnation import RUNNING, UNUSED
 from .life import BUDGET, FIRST_LOOK, Life
 from .mailbox import NOTHING, Mailbox
+from .nursery import CHILDLESS, Nursery
+from .options import Blueprint
 from .refs import ASK_WITHIN, Ref
 from .runtime import Activity, Runtime
 from .seat import COUNTS_TELL, TURN, Seat
 
-PLACES: tuple[tuple[Any, str], ...] = ((Ref, "ask"), (Ref, "tell"), (Life, "serve"), (Dispatcher, "work"))
+PLACES: tuple[tuple[Any, str], ...] = (
+    (Ref, "ask"),
+    (Cell, "child"),
+    (Life, "serve"),
+    (Ref, "tell"),
+    (Dispatcher, "work"),
+)
 PYTHON: dict[tuple[Any, str], Any] = {(owner, name): getattr(owner, name) for owner, name in PLACES}
 """The methods that are replaced, as they stand in their rooms."""
 CLASSES = (
-    Activity, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life, Link, Mailbox,
-    Question, Ref, Runtime, Seat,
+    Activity, Blueprint, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life, Link,
+    Mailbox, Nursery, Question, Ref, Runtime, Seat,
 )  # fmt: skip
 METHODS: dict[tuple[Any, str], Any] = {}
 """What replaces them; empty where there is no accelerator."""
@@ -52,6 +61,7 @@ def _built() -> dict[tuple[Any, str], Any]:
     things: dict[str, Any] = {one.__name__: one for one in CLASSES} | {
         "ASK_WITHIN": ASK_WITHIN,
         "BUDGET": BUDGET,
+        "CHILDLESS": CHILDLESS,
         "CarrierCancelling": Carrier.cancelling,
         "FIRST_LOOK": FIRST_LOOK,
         "FUTURE_LOOP": ("loop",),

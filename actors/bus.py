@@ -23,11 +23,13 @@ class EventBus:
     ['actor.spawned']
     """
 
-    __slots__ = ("_subscribers", "_wanted", "every_message")
+    __slots__ = ("_subscribers", "_wanted", "every_message", "heard")
 
     def __init__(self) -> None:
         self._subscribers: list[tuple[Subscriber, tuple[type[Event], ...]]] = []
         self._wanted: dict[type[Event], tuple[Subscriber, ...]] = {}
+        self.heard = False
+        """Whether anybody has subscribed to anything."""
         self.every_message = False
         """Whether somebody listens to `MessageProcessed`; a plain attribute, for the loop of the actors reads it."""
 
@@ -67,4 +69,5 @@ class EventBus:
 
     def _forget_answers(self) -> None:
         self._wanted = {}
+        self.heard = bool(self._subscribers)
         self.every_message = self.wants(MessageProcessed)

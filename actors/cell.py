@@ -1,4 +1,4 @@
-"""The logical actor: a path, a mailbox, watchers and children, through all its incarnations.
+"""The logical actor: a path, a mailbox, watchers and children, through all its incarnations, and how they end.
 
 Its parent either *judges* (a supervisor: it hears of every end and says restart or bury) or does not (any other
 actor: a child that ends is buried at once). Actors do not know that they are supervised.
@@ -6,145 +6,34 @@ actor: a child that ends is buried at once). Actors do not know that they are su
 
 import asyncio
 import math
-from contextvars import Context as Variables
 from typing import Any
 
 from . import events
-from .actor import Actor
+from .birth import Birth
 from .burial import bury, has_hook, post_mortem
-from .dispatcher import Dispatcher
-from .ending import FATAL
-from .envelope import Link, Own
+from .envelope import Own
 from .errors import ActorGone, Ignore, StartFailed
 from .exits import Crashed, Exit, Failed, Killed, Shutdown
 from .handlers import Handler
-from .handover import Handover
-from .identity import Identity
 from .life import Life
 from .message import told
 from .options import Blueprint
 from .parent import Parent, ending_order
 from .refs import Ref
-from .runtime import Runtime
-from .seat import TURN, Seat
-
-CHILDLESS: dict[str, Any] = {}
-"""The children of those that have none; never written to."""
 
 
-class Cell(Identity):
+class Cell(Birth):
     """One actor of a system. Its states: starting, running, stopping, restarting (down, its parent decides), ended."""
 
-    __slots__ = ("children", "judged", "parent", "renewing")
-
-    def __init__(self, runtime: Runtime, parent: "Cell | None", blueprint: Blueprint) -> None:
-        path = around = "/"
-        if parent is not None:
-            path = f"{parent.path.rstrip('/')}/{blueprint.name}"
-            beside = getattr(parent.blueprint.actor, "children_stand_beside", False)
-            around = parent.around if beside else parent.path
-        super().__init__(runtime, path, around, blueprint)
-        self.parent = parent
-        self.judged = parent is not None and issubclass(parent.blueprint.actor, Parent)
-        """Whether its parent decides what becomes of it when it ends."""
-        self.children: dict[str, Cell] = CHILDLESS
-        self.renewing = False
-        runtime.register(path, self)
-        if parent is not None:
-            if parent.children is CHILDLESS:
-                parent.children = {}
-            parent.children[blueprint.name] = self
-        self.tell(events.ActorSpawned, blueprint.actor.__name__)
+    __slots__ = ()
+    parent: "Cell | None"
+    children: "dict[str, Cell]"
 
     @property
     def is_at_rest(self) -> bool:
         """Whether it is up, and nothing goes on in it or will by itself: no message, timer, task or child."""
         life = self.life
         return life is not None and not self.children and not self.mailbox.queue and life.is_at_rest
-
-    async def start(self) -> None:
-        """Begin an incarnation and wait until it is up.
-
-        Raises `StartFailed`; the actor is then down, or buried if nobody judges.
-        """
-        seat = TURN.get()
-        life = self._incarnate(seat.asking() if seat is not None else None)
-        lane, solo = life.lane, life.lane is not self.runtime.dispatcher
-        if self.blueprint.actor.started is Actor.started and not solo and not self.mailbox.restores:
-            try:
-                Variables().run(life.make)  # what the constructor sets is not the messages'
-            except FATAL:
-                raise
-            except BaseException as error:
-                self.runtime.activity.add(1)
-                ending = self.runtime.keep(life.finish(Crashed(error), started=False), f"{self.path} failed start")
-                await asyncio.wait({ending})
-                raise self._start_failed(error) from None if isinstance(error, Ignore) else error
-            life.made()
-            return
-        self.runtime.activity.add(1)
-        ready: asyncio.Future[None] | Handover
-        if seat is not None and not solo and self._may_hand_over(seat):
-            ready = Handover(life, lane.push)
-        else:
-            ready = self.runtime.loop.create_future()
-            lane.push(life)
-        self._ready = ready
-        await ready
-
-    def _incarnate(self, starter: Link | None) -> Life:
-        # `started()` may enter what `stopping()` leaves, such as a task group: these must run in one task.
-        solo = self.blueprint.actor.stopping is not Actor.stopping
-        lane = Dispatcher(self.runtime.loop, shown=self.runtime.dispatcher) if solo else self.runtime.dispatcher
-        self.life = life = Life(self, self.incarnation + 1, lane, starter)
-        if solo:
-            lane.owner = life
-        self._halting = self.renewing = self.mailbox.asleep = False
-        return life
-
-    def _renew(self) -> None:
-        """Begin the next incarnation by itself, in place of one whose delivery failed."""
-        self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, 0.0)
-        life = self._incarnate(None)
-        self.renewing = True
-        self.runtime.activity.add(1)
-        life.lane.push(life)
-
-    def _may_hand_over(self, seat: Seat) -> bool:
-        """Whether the parent is what starts it, and can be set aside for so long; see `handover`."""
-        parent, turn = self.parent.life if self.parent is not None else None, seat.turn
-        if parent is None or seat.host is not parent or turn is None or not turn.handler.portable:
-            return False
-        return parent.stack is None and parent.lane is self.runtime.dispatcher
-
-    def up(self) -> None:
-        """`started()` has returned."""
-        number, self.renewing = self.incarnation, False
-        self.tell(events.ActorStarted, self.kind, number)
-        if number > 1:
-            self.tell(events.ActorRestarted, self.kind, number, len(self.mailbox))
-        ready, self._ready = self._ready, None
-        if ready is not None and not ready.done():
-            ready.set_result(None)
-
-    def _start_failed(self, error: BaseException) -> StartFailed | Ignore:
-        if isinstance(error, Ignore):
-            return error
-        self.tell(events.ActorStartFailed, self.kind, self.incarnation, error)
-        why = str(error) if isinstance(error, StartFailed) else told(error)
-        failure = StartFailed(self.path, why)
-        failure.__cause__ = error
-        return failure
-
-    async def restart(self, held_back: float = 0.0) -> None:
-        """Begin the next incarnation of an actor that is down; for a parent that judges. Raises `StartFailed`.
-
-        `held_back`: seconds that it had to wait for this.
-        """
-        if self.parent is not None and self.parent.life is not None:
-            self.parent.life.withdraw(lambda token: token is self)  # its last end is dealt with
-        self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, held_back)
-        await self.start()
 
     async def kill(self, why: str) -> None:
         """Cancel the incarnation at once and wait for its end; its parent hears of it."""
@@ -282,8 +171,8 @@ class Cell(Identity):
         self._disarm()
         self.gone = True
         self.runtime.unregister(self.path, self)
-        if self.parent is not None and self.parent.children.get(self.blueprint.name) is self:
-            del self.parent.children[self.blueprint.name]
+        if self.parent is not None and self.parent.children.get(self.name) is self:
+            del self.parent.children[self.name]
         self.life = None
         watchers, self._watchers = self._watchers, None
         for watch in watchers or ():
@@ -296,16 +185,18 @@ class Cell(Identity):
             self._ladder.cancel()
             self._ladder = None
 
-    async def spawn(self, blueprint: Blueprint) -> Ref[Any]:
+    async def spawn(self, name: str, blueprint: Blueprint) -> Ref[Any]:
         """Start a child; it is ended again if whoever wanted it is cancelled meanwhile."""
         if self.life is None or self.life.phase not in ("starting", "running") or self.life.leaving is not None:
             raise ActorGone(f"{self.path} is ending and starts no more children", self.path, handled=False)
         try:
-            child = Cell(self.runtime, self, blueprint)
+            child = self.child(name, blueprint)
         except TypeError as error:
-            raise StartFailed(f"{self.path.rstrip('/')}/{blueprint.name}", told(error)) from error
+            raise StartFailed(f"{self.path.rstrip('/')}/{name}", told(error)) from error
         try:
-            await child.start()
+            rest = child.begin(child.life)
+            if rest is not None:
+                await rest
         except (StartFailed, Ignore) as error:
             await child.bury()
             raise error from error.__cause__
@@ -313,7 +204,8 @@ class Cell(Identity):
             child.cancel()
             _ = self.runtime.keep(child.end("whoever wanted it was cancelled"), f"{child.path} end")
             raise
-        return Ref(self.runtime, child.path, child.interfaces[0], child)  # not one that the child keeps, as few need it
+        # Not one that the child keeps, as few need it.
+        return Ref(self.runtime, child.path, blueprint.serves or blueprint.actor, child)
 
 
 async def _stop_after_queue(_: Any, life: Life, exit: Exit) -> None:

@@ -14,7 +14,7 @@ from .exits import Exit, Normal, Shutdown
 from .forwarding import pass_on
 from .guards import Guards
 from .handlers import Handler, HandlerTable
-from .options import Blueprint, seconds
+from .options import NO_KWARGS, Blueprint, check_name, seconds
 from .policies import Policy
 from .refs import Ref
 from .seat import TURN, Seat
@@ -68,7 +68,7 @@ class Host(Protocol):
 
     def must_live(self) -> None: ...
     def locate(self, path: str, actor: type[A]) -> Ref[A]: ...
-    async def spawn(self, blueprint: Blueprint) -> Ref[Any]: ...
+    async def spawn(self, name: str, blueprint: Blueprint) -> Ref[Any]: ...
     @property
     def runtime(self) -> Surroundings: ...
     @property
@@ -113,11 +113,11 @@ class Context:
 
         A child that crashes stays down; watch it to hear of that. Raises `NameTaken`, `StartFailed`.
         """
-        return await self.spawn_from(Blueprint(name, as_class(actor), args, kwargs))
+        return await self._host.spawn(name, blueprint_of(name, actor, args, kwargs))
 
     async def spawn_from(self, blueprint: Blueprint) -> Ref[Any]:
         """Like `spawn`, with all options of a `Blueprint`."""
-        return await self._host.spawn(blueprint)
+        return await self._host.spawn(blueprint.name, blueprint)
 
     def child(self, name: str, actor: type[A]) -> Ref[A]:
         """The ref of this actor's own child of that name."""
@@ -323,6 +323,15 @@ class Context:
 
     def _timer(self, key: object, delay: float, period: float | None, handler: Any, args: Any, kwargs: Any) -> Timer:
         return self._host.timers.start(key, delay, period, self._host.handlers[handler], (args, kwargs or None))
+
+
+def blueprint_of(name: str, actor: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blueprint:
+    """What is needed to make such an actor; without arguments it is the same for all of its class."""
+    plain: Blueprint | None = None if args or kwargs else getattr(actor, "__blueprint__", None)
+    if plain is None or plain.actor is not actor:
+        return Blueprint(name, as_class(actor), args, kwargs or NO_KWARGS)
+    check_name(name)
+    return plain
 
 
 def as_class(actor: Callable[..., Any]) -> type[Any]:

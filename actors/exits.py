@@ -45,6 +45,10 @@ class NoActor(msgspec.Struct, frozen=True):
     """Nobody lives at that path (OTP's `noproc`): the answer to a watch that came too late."""
 
 
+NOBODY = NoActor()
+"""The one that all actors share which have not ended."""
+
+
 Exit = Normal | Shutdown | Crashed | Killed | NoActor
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from . import events
 from .envelope import Envelope, Link
-from .exits import Exit, NoActor
+from .exits import NOBODY, Exit
 from .handlers import HandlerTable, JoinedTable
 from .handover import Handover
 from .life import Life
-from .options import Blueprint
+from .options import Blueprint, Bounded
 from .passage import Passage
 from .refs import Ref
 from .runtime import Runtime
@@ -30,11 +30,11 @@ class Identity:
         actor, serves = blueprint.actor, blueprint.serves
         self.handlers: HandlerTable = actor.__handlers__ if serves is None else JoinedTable(actor, serves)
         spec: Any = blueprint.mailbox if blueprint.mailbox is not None else actor.mailbox
-        if not callable(getattr(spec, "open", None)):
+        if type(spec) is not Bounded and not callable(getattr(spec, "open", None)):
             raise TypeError(f"expected {actor.__name__}.mailbox to be a mailbox, such as Bounded(1_000), got {spec!r}")
         self._watchers: dict[Watcher, None] | None = None  # most have none, and an object less is an object less
         self.life: Life | None = None
-        self.exit: Exit = NoActor()
+        self.exit: Exit = NOBODY
         self.gone = self.burying = False
         self.hook: asyncio.Task[Any] | None = None
         self.passage: Passage | None = runtime.guards.passage(actor.uses, actor) if actor.uses else None
@@ -106,8 +106,9 @@ class Identity:
 
     def tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
         """Emit an event about this actor, if anybody wants it."""
-        if self.runtime.bus.wants(kind):  # type: ignore[arg-type]  # every kind given here is an event class
-            self.runtime.bus.emit(kind(self.path, *fields))
+        bus = self.runtime.bus
+        if bus.heard and bus.wants(kind):  # type: ignore[arg-type]  # every kind given here is an event class
+            bus.emit(kind(self.path, *fields))
 
     def wake(self) -> None:
         """There is something to do."""

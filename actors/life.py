@@ -11,7 +11,6 @@ from contextvars import Context as Variables
 from sys import getrefcount
 from typing import Any
 
-from .context import Context
 from .durable import Delivered
 from .ending import FATAL, Ending, outcome_of, was_called
 from .envelope import DONE, IN_HAND, QUEUED, Envelope, Own, Question
@@ -41,12 +40,13 @@ class Life(Ending):
         return self.begin() if self.phase == STARTING else self.serve()
 
     def make(self) -> None:
-        """Construct the instance; its context is there before `__init__` runs."""
+        """Construct the instance; its `ctx`, which is made of this life, is there before `__init__` runs."""
         blueprint = self.cell.blueprint
-        make: Any = blueprint.actor.__new__
-        instance: Any = make(blueprint.actor)
-        instance.ctx = Context(self)
-        instance.__init__(*blueprint.args, **blueprint.kwargs)
+        actor, args, kwargs = blueprint.actor, blueprint.args, blueprint.kwargs
+        make: Any = actor.__new__
+        instance: Any = make(actor)
+        instance._upright_life = self
+        instance.__init__(*args, **kwargs) if args or kwargs else instance.__init__()
         self.instance = instance
 
     async def begin(self) -> bool:
@@ -107,8 +107,10 @@ class Life(Ending):
 
         This runs in the spawner's context, so it sets no variable.
         """
-        self.up()
-        mailbox = self.cell.mailbox
+        self.phase, self.starter, cell = RUNNING, None, self.cell  # `up`, without the call
+        if self.number > 1 or self.runtime.bus.heard:
+            cell.up()
+        mailbox = cell.mailbox
         if mailbox.queue or self.leaving is not None:
             self.runtime.activity.add(1)
             self.lane.push(self)

@@ -39,6 +39,8 @@ class Bounded(msgspec.Struct, frozen=True):
         return Mailbox(owner, self.limit, self.full)
 
 
+NO_KWARGS: Mapping[str, Any] = {}
+"""One for all actors that need none; never written to."""
 NUMBERS = (int, float)
 """Not `int | float`, which would be built anew at each spawn."""
 
@@ -69,16 +71,21 @@ class Blueprint(msgspec.Struct, frozen=True):
         return 5.0 if self.shutdown == "brutal" else self.shutdown
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise ValueError(f"expected name to be a string without '/', got {self.name!r}")
-        if not self.name.isascii():
-            encodable("name", self.name)
+        check_name(self.name)
         shutdown: Any = self.shutdown
-        if shutdown != "brutal" and not (isinstance(shutdown, NUMBERS) and shutdown >= 0):
+        if not (isinstance(shutdown, NUMBERS) and shutdown >= 0) and shutdown != "brutal":
             raise ValueError(f"expected shutdown to be 0 or more seconds or 'brutal', got {shutdown!r}")
         timeout: Any = self.start_timeout
         if not (isinstance(timeout, NUMBERS) and timeout > 0):
             raise ValueError(f"expected start_timeout to be more than 0 seconds, got {timeout!r}")
+
+
+def check_name(name: str) -> None:
+    """Raise `ValueError` for what cannot be a part of a path."""
+    if not name or "/" in name:
+        raise ValueError(f"expected name to be a string without '/', got {name!r}")
+    if not name.isascii():
+        encodable("name", name)
 
 
 def encodable(name: str, value: str) -> None:

@@ -10,7 +10,7 @@ from .bus import EventBus, Subscriber
 from .cell import Cell
 from .clock import clock_of
 from .completion import to_its_end
-from .context import as_class
+from .context import as_class, blueprint_of
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
 from .envelope import IN_HAND, Host
@@ -111,7 +111,8 @@ class ActorSystem:
         top = f"/{self._tree.blueprint().name}" if self._tree is not None else None
         self.guards.now = clock_of(loop)
         self._runtime = runtime = Runtime(loop, self.bus, self._grace, self.guards)
-        self._root = root = Cell(runtime, None, Blueprint("root", Root, (top,), shutdown=float("inf")))
+        self._root = root = Cell(runtime, None, "", Blueprint("root", Root, (top,), shutdown=float("inf")))
+        root.enter()
         if self._blocked_after is not None and not hasattr(loop, "hold"):  # virtual time does not lag
             self._watchdog = Watchdog(runtime, self._blocked_after)
             self._watchdog.start()
@@ -124,11 +125,13 @@ class ActorSystem:
                     await self.store.close()
                     raise SystemNotRunning("expected a system that is not stopped while it starts")
                 runtime.store = self.store
-            await root.spawn(Blueprint(PATH.strip("/"), self._letters, drains=True))
+            name = PATH.strip("/")
+            await root.spawn(name, Blueprint(name, self._letters, drains=True))
             handlers: HandlerTable = self._letters.__handlers__
             runtime.office.open(runtime.find(PATH), handlers[self._letters.letter])
             if self._tree is not None and self._runs:
-                await root.spawn(self._tree.blueprint())
+                tree = self._tree.blueprint()
+                await root.spawn(tree.name, tree)
             elif self._tree is not None:
                 runtime.know(self._tree.members())
         except BaseException:
@@ -214,15 +217,18 @@ class ActorSystem:
 
         Raises `NameTaken`, `StartFailed`.
         """
-        return await self.spawn_from(Blueprint(name, as_class(actor), args, kwargs))
+        return await self._top().spawn(name, blueprint_of(name, actor, args, kwargs))
 
     async def spawn_from(self, blueprint: Blueprint) -> Ref[Any]:
         """Like `spawn`, with all options of a `Blueprint`."""
+        return await self._top().spawn(blueprint.name, blueprint)
+
+    def _top(self) -> Cell:
         if self._root is None:
             raise SystemNotRunning(
                 "expected a running system: enter it with `async with`, or start() it, before spawning"
             )
-        return await self._root.spawn(blueprint)
+        return self._root
 
     def ref(self, path: str, actor: type[A]) -> Ref[A]:
         """The ref of the actor at an absolute path.

@@ -52,7 +52,7 @@ class WorkerMailbox(Mailbox):
     owner: Any
 
     def __init__(self, owner: Any, spec: WorkerMailboxSpec) -> None:
-        self.pool, self.line = spec.pool, spec.pool.line_of(owner.blueprint.name)
+        self.pool, self.line = spec.pool, spec.pool.line_of(owner.name)
         self.seat = spec.seat
         self.keeper: Keeper | None = spec.pool.keeper  # a durable one stores what is sent to one worker for all of them
         # Else what is sent now, to a worker that has room, would pass what waits in the pool's lines.
@@ -72,7 +72,7 @@ class WorkerMailbox(Mailbox):
     @property
     def name(self) -> str:
         """Its number in the pool."""
-        name: str = self.owner.blueprint.name
+        name: str = self.owner.name
         return name
 
     @property

@@ -161,7 +161,8 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
         return NULL;
     NUMBERS(NUMBER)
 #undef NUMBER
-    return Py_BuildValue("{sNsNsNsN}", "ask", method_of(the_ask, ask_begin), "serve", method_of(the_serve, serve_begin),
+    return Py_BuildValue("{sNsNsNsNsN}", "ask", method_of(the_ask, ask_begin), "child",
+                         method_of(the_child, child_begin), "serve", method_of(the_serve, serve_begin),
                          "tell", method_of(the_tell, tell_begin), "work", method_of(the_work, work_begin));
 }
 

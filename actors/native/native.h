@@ -24,31 +24,36 @@
 
 /* Class, field: one line for each class that is looked into. */
 #define FIELDS(X)                                                                                                    \
-    X(Activity, count)                                                                                               \
+    X(Activity, count) X(Blueprint, actor) X(Blueprint, mailbox) X(Blueprint, serves)                                \
+    X(Cell, children) X(Cell, name) X(Cell, nursery)                                                                 \
     X(Deadlines, _last) X(Deadlines, _number) X(Deadlines, now)                                                      \
     X(Dispatcher, _shown) X(Dispatcher, clock) X(Dispatcher, idle) X(Dispatcher, left) X(Dispatcher, now)            \
     X(Dispatcher, ready) X(Dispatcher, stint) X(Dispatcher, until)                                                   \
     X(Envelope, args) X(Envelope, handler) X(Envelope, kwargs) X(Envelope, phase) X(Envelope, reply)                 \
     X(Envelope, sender)                                                                                              \
-    X(EventBus, every_message)                                                                                       \
+    X(EventBus, every_message) X(EventBus, heard)                                                                    \
     X(Handler, function) X(Handler, limit)                                                                           \
     X(HandlerTable, known)                                                                                           \
-    X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox) X(Identity, runtime)              \
+    X(Identity, blueprint) X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox)            \
+    X(Identity, path) X(Identity, runtime)                                                                           \
     X(Life, attention) X(Life, cell) X(Life, context) X(Life, control) X(Life, detached) X(Life, instance)           \
     X(Life, lane) X(Life, leaving) X(Life, phase) X(Life, runtime) X(Life, seat) X(Life, stack) X(Life, variables)   \
     X(Link, turn) X(Link, waits_for)                                                                                 \
-    X(Mailbox, admits) X(Mailbox, asleep) X(Mailbox, queue) X(Mailbox, waiting)                                      \
+    X(Mailbox, admits) X(Mailbox, asleep) X(Mailbox, owner) X(Mailbox, queue) X(Mailbox, waiting)                    \
+    X(Nursery, patterns) X(Nursery, prefix)                                                                          \
     X(Question, deadline)                                                                                            \
     X(Ref, _directory) X(Ref, _fail_fast) X(Ref, _found) X(Ref, _within) X(Ref, path)                                \
-    X(Runtime, activity) X(Runtime, bus) X(Runtime, deadlines) X(Runtime, loop)                                      \
+    X(Runtime, activity) X(Runtime, actors) X(Runtime, bus) X(Runtime, deadlines) X(Runtime, loop)                   \
     X(Seat, host) X(Seat, link) X(Seat, turn)
 
 /* Classes that are asked for, constants and functions of the Python rooms. */
 #define THINGS(X)                                                                                                    \
-    X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(FUTURE_LOOP) X(Future) X(Identity)                      \
-    X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Question) X(Ref) X(Runtime) X(Seat)                            \
+    X(Blueprint) X(CHILDLESS) X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(EventBus) X(FUTURE_LOOP)      \
+    X(Future) X(Identity) X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Nursery) X(Question) X(Ref)              \
+    X(Runtime) X(Seat)                                                                                               \
     X(IN_HAND) X(NOTHING) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED)                                                     \
-    X(ask) X(awaited) X(deque) X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle) X(serve) X(tell) X(work)
+    X(ask) X(awaited) X(child) X(deque) X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle)                \
+    X(serve) X(tell) X(work)
 
 /* Numbers of the Python rooms. */
 #define NUMBERS(X) X(ASK_WITHIN, ask_within) X(BUDGET, budget) X(FIRST_LOOK, first_look) X(WIDTH, bucket_width)
@@ -81,9 +86,9 @@ static inline void set_at(PyObject *object, Py_ssize_t place, PyObject *value)
 
 /* Names of methods, made once. */
 #define NAMES(X)                                                                                                     \
-    X(activate) X(add) X(after) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(close) X(context) X(discard)    \
-    X(done) X(expired) X(over) X(overlap) X(path) X(pauses) X(push) X(release) X(reseat) X(rouse) X(set_result)      \
-    X(take_seat) X(throw) X(time) X(unfold) X(waiting) X(wake)
+    X(activate) X(add) X(after) X(announce) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(close)              \
+    X(context) X(discard) X(done) X(expired) X(over) X(overlap) X(path) X(pattern) X(pauses) X(push) X(release)      \
+    X(reseat) X(rouse) X(set_result) X(take_seat) X(throw) X(time) X(unfold) X(waiting) X(wake)
 #define NAME(name) extern PyObject *str_##name;
 NAMES(NAME)
 #undef NAME
@@ -120,6 +125,7 @@ PyObject *drain_of(PyObject *life);
 
 /* The methods that stand in for Python's, as vector calls. */
 PyObject *ask_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
+PyObject *child_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
 PyObject *serve_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
 PyObject *tell_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);
 PyObject *work_begin(PyObject *method, PyObject *const *args, size_t flagged, PyObject *names);

@@ -9,10 +9,11 @@ import pytest
 
 from tests.actors.lives import KINDS, Diary, Doer, Systems, crash, no_trace, quiet, sleep, spawn_children, stop
 from upright.actors import ActorFailed, ActorGone, ActorSystem, Ref
-from upright.actors.cell import CHILDLESS
 from upright.actors.events import ActorSpawned
 from upright.actors.incarnation import UNUSED
 from upright.actors.mailbox import NOTHING
+from upright.actors.nursery import CHILDLESS
+from upright.actors.options import NO_KWARGS
 from upright.actors.testing import Recorder
 from upright.actors.tree import Node
 
@@ -26,7 +27,7 @@ def anyio_backend(virtual_time: Any) -> Any:
 
 def is_untouched() -> bool:
     """Whether nothing was ever put into what all share."""
-    assert ({*CHILDLESS}, [*NOTHING], [*UNUSED]) == (set(), [], [])
+    assert ({*CHILDLESS}, [*NOTHING], [*UNUSED], {*NO_KWARGS}) == (set(), [], [], set())
     return True
 
 
