@@ -36,14 +36,15 @@ class Birth(Identity):
             place = parent.nursery = nursery_of(parent.blueprint.actor, parent.path, parent.around)
         self.name = name  # first, for the mailbox of a pool's worker goes by it
         super().__init__(runtime, place.prefix + name, place.around, blueprint)
-        self.parent, self.judged = parent, place.judged
-        self.children: Any = CHILDLESS
+        self.parent: Any = parent
+        self.judged = place.judged
+        self.children: dict[str, Any] = CHILDLESS
         self.nursery: Nursery | None = None
         self.renewing = False
 
     def enter(self) -> None:
         """Take its place among the actors of the system. Raises `NameTaken`."""
-        parent = self.parent
+        parent: Birth | None = self.parent
         self.runtime.register(self.path, self)
         if parent is not None:
             if parent.children is CHILDLESS:
@@ -180,7 +181,8 @@ class Birth(Identity):
 
         `held_back`: seconds that it had to wait for this.
         """
-        if self.parent is not None and self.parent.life is not None:
-            self.parent.life.withdraw(lambda token: token is self)  # its last end is dealt with
+        above: Life | None = self.parent.life if self.parent is not None else None
+        if above is not None:
+            above.withdraw(lambda token: token is self)  # its last end is dealt with
         self.tell(events.ActorRestarting, self.kind, self.incarnation + 1, held_back)
         await self.start()

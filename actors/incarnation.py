@@ -89,7 +89,8 @@ class Incarnation:
     )  # fmt: skip
 
     def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Link | None) -> None:
-        self.cell, self.number, self.lane, self.starter = cell, number, lane, starter
+        self.cell, self.number, self.lane = cell, number, lane
+        self.starter: Link | None = starter
         self.runtime = cell.runtime
         self.context = UNUSED
         self.instance: Any = None

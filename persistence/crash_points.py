@@ -26,8 +26,8 @@ class Point(IntEnum):
     CLAIMED = 12  # what it claims is
     COUNTED = 13  # the depths are, and nothing is committed yet
     COMMITTED = 14  # it is committed, and not synced
-    SYNCED = 15  # it is synced, and nobody knows of it
-    TOLD = 16  # other processes know, and who waits here does not
+    TOLD = 15  # other processes know, and who waits here does not; what is claimed is handed out
+    SYNCED = 16  # it is synced, and who waits does not know
     ANSWERED = 17  # all who waited know
     STARTING = 18  # a handler is to run, and its attempt is not noted
     STARTED = 19  # its attempt is noted

@@ -8,15 +8,14 @@ handlers have run. They are written again, first in the next batch, until they a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from upright.actors.durable import Receipt
 from upright.actors.message import told
 
-from . import crash_points
 from .consumers import Consumers
-from .crash_points import Point
 from .errors import OutcomeUnknown, StoreError, StoreUnavailable
+from .flights import Flights, Puts, Settled, Steps, fail, pass_on
 from .port import Engine, Stirred
 from .records import Batch, Outgoing, Step, Verdict, Written
 
@@ -27,7 +26,8 @@ GROUP = 1_000
 """Messages and steps in one batch, at most: a batch holds up the loop."""
 
 
-Settled = Callable[[Verdict], None]
+WORTH = 32
+"""Messages and steps that are written while the disk is busy with those before; fewer wait until it is not."""
 
 
 class Journal:
@@ -38,9 +38,11 @@ class Journal:
         shuts_out: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._engine, self._loop, self._failed, self._stirred = engine, loop, failed, stirred
-        self._puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]] = []
-        self._under_way: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]] = []
-        self._steps: list[tuple[Step, Settled]] = []
+        self._puts: Puts = []
+        self._under_way: Puts = []
+        self._flights = Flights(loop, self._landed)
+        self._unknown: StoreError | None = None
+        self._steps: Steps = []
         self._pardons: list[int] = []
         self._barriers: list[asyncio.Future[None]] = []
         self._looks: list[asyncio.Future[None]] = []
@@ -88,14 +90,14 @@ class Journal:
             raise StoreUnavailable("the store's journal has ended: start the system anew")
         stored: asyncio.Future[list[Receipt]] = asyncio.Future(loop=self._loop)  # `create_future`, without the call
         self._puts.append((messages, stored))
-        if self._work is not None:
+        if self._work is not None and (not self._flights or self._is_worth):
             self._rouse()
         return stored
 
     def settle(self, step: Step, settled: Settled) -> None:
         """Write what becomes of a delivery, and call `settled` with the verdict."""
         self._steps.append((step, settled))
-        if self._work is not None:
+        if self._work is not None and (not self._flights or self._is_worth):
             self._rouse()
 
     def flushed(self) -> asyncio.Future[None]:
@@ -124,11 +126,17 @@ class Journal:
 
     async def _run(self) -> None:
         while True:
-            if not self._has_work:
-                if self._closing:
+            if self._unknown is not None and not self._flights:
+                self._unknown = None
+                if not self._closing:
+                    await self._reopen()
+                    await self._wait()
+            if not self._has_work or (self._flights and not self._is_worth):
+                if self._closing and not self._flights and not self._has_work:
                     return
                 self._work = self._loop.create_future()
                 await self._work  # and by the time that this task goes on, the turn has brought what it brings
+                continue
             puts, steps = self._take_puts(), self._take_steps()
             self._under_way = puts
             batch = Batch([step for step, _ in steps], [one for messages, _ in puts for one in messages])
@@ -140,7 +148,7 @@ class Journal:
             batch.pardons, self._pardons = self._pardons, []
             if not self._steps:
                 self.consumers.leave(batch)
-            if not self._steps and not steps:
+            if not self._steps and not steps and not self._flights:
                 self._pass_barriers()
             looks, self._looks = self._looks, []
             if not (batch.steps or batch.puts or batch.wants or batch.pardons or batch.left):
@@ -165,11 +173,15 @@ class Journal:
                 self._pause = PAUSE
                 if puts or steps:  # one that only looked for messages wrote nothing, which a full disk lets it do
                     self.trouble = None
-                self._answer(written, batch, puts, steps)
-                if crash_points.on:
-                    crash_points.at(Point.ANSWERED)
+                self._flights.take(written, puts, steps)
+                self._hand_out(written, batch)
                 pass_on(looks)
                 await asyncio.sleep(0)  # what need not be synced was written without a wait: let others run too
+
+    @property
+    def _is_worth(self) -> bool:
+        """Whether enough has come to be written while the disk is busy with what was written before."""
+        return len(self._puts) + len(self._steps) >= WORTH
 
     @property
     def _has_work(self) -> bool:
@@ -177,7 +189,7 @@ class Journal:
             self._puts or self._steps or self._pardons or self._barriers or self._looks or self.consumers.has_work
         )
 
-    def _take_puts(self) -> list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]]:
+    def _take_puts(self) -> Puts:
         """As many of the waiting puts as fit into a group; those whose sender has gone are left out."""
         taken, room = 0, 1 if self._singly else GROUP
         if self._singly and self._steps:
@@ -188,27 +200,19 @@ class Journal:
         puts, self._puts = self._puts[:taken], self._puts[taken:]
         return [put for put in puts if not put[1].done()]
 
-    def _take_steps(self) -> list[tuple[Step, Settled]]:
+    def _take_steps(self) -> Steps:
         most = 1 if self._singly else GROUP
         steps, self._steps = self._steps[:most], self._steps[most:]
         return steps
 
-    def _answer(
-        self, written: Written, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
-        steps: list[tuple[Step, Settled]],
-    ) -> None:  # fmt: skip
-        for (_, settled), verdict in zip(steps, written.verdicts, strict=True):
-            try:
-                settled(verdict)
-            except Exception as error:  # what one of them does must not keep the others from hearing
-                context = {"message": "a delivery was written, but what follows failed", "exception": error}
-                self._loop.call_exception_handler(context)
-        first = 0
-        for messages, stored in puts:
-            last = first + len(messages)
-            if not stored.done():
-                stored.set_result(written.receipts[first:last])
-            first = last
+    def _landed(self, error: StoreError | None) -> None:
+        """What was under way to the disk is there, or nobody knows whether it is."""
+        if error is not None and self._unknown is None:
+            self._unknown = self.trouble = error
+            self._failed(error)
+        self._rouse()
+
+    def _hand_out(self, written: Written, batch: Batch) -> None:
         for delivery in self.consumers.take(batch, written):  # its mailbox was detached while this was written
             self.settle(Step(delivery, "release", attempt=delivery.attempt - 1), _unheard)
 
@@ -217,8 +221,8 @@ class Journal:
         pass_on(barriers)
 
     def _separate(
-        self, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
-        steps: list[tuple[Step, Settled]],
+        self, batch: Batch, puts: Puts,
+        steps: Steps,
     ) -> None:  # fmt: skip
         """The batch failed in a way that is no weather: find out which of it is to blame, and write the rest."""
         self._puts, self._steps = puts + self._puts, steps + self._steps
@@ -227,26 +231,20 @@ class Journal:
         self._singly = len(puts) + len(steps)
 
     def _drop(
-        self, error: StoreError, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
-        steps: list[tuple[Step, Settled]],
+        self, error: StoreError, puts: Puts,
+        steps: Steps,
     ) -> None:  # fmt: skip
         """What cannot be written even alone fails alone. A delivery that cannot end is handed out at the next start."""
         self._failed(error)
-        for _, stored in puts:
-            if not stored.done():
-                stored.set_exception(error)
-                stored.exception()
+        fail(puts, error)
         for _, settled in steps:
             settled("lost")
 
     async def _write_failed(
-        self, error: StoreError, batch: Batch, puts: list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]],
-        steps: list[tuple[Step, Settled]],
+        self, error: StoreError, batch: Batch, puts: Puts,
+        steps: Steps,
     ) -> None:  # fmt: skip
-        for _, stored in puts:
-            if not stored.done():
-                stored.set_exception(error)
-                stored.exception()  # marks it as seen: the sender may be gone
+        fail(puts, error)
         self.trouble = error
         self._failed(error)
         if self._closing or isinstance(error, OutcomeUnknown):
@@ -259,8 +257,11 @@ class Journal:
             self.consumers.undo(batch)
             self._pardons = batch.pardons + self._pardons
         if not self._closing:
-            await asyncio.sleep(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     async def _reopen(self) -> None:
         """A failed sync is never tried again, for the system may have dropped what was to be written. All that this
@@ -272,18 +273,10 @@ class Journal:
                 await self._engine.open(self._stirred)
             except Exception as error:
                 self._failed(StoreUnavailable(f"the store could not be opened again: {told(error)}"))
-                await asyncio.sleep(self._pause)
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                await self._wait()
             else:
                 self._stirred(None)
                 return
-
-
-def pass_on(waiting: Iterable[asyncio.Future[None]]) -> None:
-    """Let those go on who wait."""
-    for one in waiting:
-        if not one.done():
-            one.set_result(None)
 
 
 def _unheard(_: Verdict) -> None:

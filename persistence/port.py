@@ -38,7 +38,8 @@ class Engine(Protocol):
         ...
 
     async def write(self, batch: Batch) -> Written:
-        """Write a batch. When this returns, what `Batch.lasts` says is on disk.
+        """Write a batch. When this returns, whoever looks finds it; whether it would survive a power cut,
+        `Written.lasting` tells. The next may be written before that is done, and lasts no sooner.
 
         Raises `StoreUnavailable` if nothing of it was written, `OutcomeUnknown` if that cannot be told.
         """

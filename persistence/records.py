@@ -4,6 +4,7 @@ Times are seconds since the epoch on the store's clock. A message keeps its `id`
 story is forgotten, through retries, quarantine and redrive.
 """
 
+import asyncio
 import math
 from collections.abc import Iterator
 from typing import Literal
@@ -169,6 +170,13 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     interrupts: int = 0
     records: tuple[RecordWrite, ...] = ()
 
+    @property
+    def lasts(self) -> bool:
+        """Whether somebody gets to know of it, so that it must be on disk before."""
+        if self.outgoing or self.reply is not None:
+            return True
+        return bool(self.records) and any(one.lasts for one in self.records)
+
 
 class Want(msgspec.Struct, frozen=True):
     """That a mailbox would take up to `room` more messages, in that order.
@@ -204,10 +212,7 @@ class Batch(msgspec.Struct):
     @property
     def lasts(self) -> bool:
         """Whether somebody gets to know of it, so that it must be on disk before."""
-        return bool(self.puts) or any(
-            step.outgoing or step.reply is not None or (step.records and any(one.lasts for one in step.records))
-            for step in self.steps
-        )
+        return bool(self.puts) or any(step.lasts for step in self.steps)
 
     @property
     def addresses(self) -> set[str]:
@@ -228,7 +233,8 @@ class Written(msgspec.Struct):
     (another state was there); only the first had an effect. `receipts`: one for each new message. `deliveries`: what
     was claimed. `next_due`: when the next message of an address that was wanted comes due. `depths`: how many
     unfinished messages the addresses have that were touched. `gained`: the strict addresses that this session has from
-    now on; another may have written their states until now.
+    now on; another may have written their states until now. `lasting`: done when what of it `Batch.lasts` is on disk,
+    or fails with `OutcomeUnknown`; None if it is.
     """
 
     verdicts: list[Verdict]
@@ -237,3 +243,4 @@ class Written(msgspec.Struct):
     next_due: dict[str, float]
     depths: dict[str, int]
     gained: list[str] = []
+    lasting: "asyncio.Future[None] | None" = None

@@ -68,6 +68,8 @@ class SqliteEngine:
             self._syncer = await start_syncer(str(self.path))
             self._session = session = SqliteSession(self.path, connection, stirred, self.now, self._lease)
             await self._unlocked(lambda: session.open(self.now()))
+            if session.is_first:
+                await self._sync()
             self._rows = Claims(connection, session.number, session.name)
             session.listen(asyncio.get_running_loop())
         except sqlite3.Error as error:
@@ -108,9 +110,8 @@ class SqliteEngine:
         if crash_points.on:
             crash_points.at(Point.COMMITTED)
         if batch.lasts and self._synchronous == "full":
-            await self._sync()
-        if crash_points.on:
-            crash_points.at(Point.SYNCED)
+            assert self._syncer is not None
+            written.lasting = self._syncer.sync()
         if self._session is not None and self._session.has_others:
             self._session.tell_others(batch.addresses)
         if crash_points.on:

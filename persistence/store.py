@@ -18,9 +18,10 @@ from .comebacks import Comebacks
 from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
+from .flights import Settled, pass_on
 from .forms import Locate
 from .guard_records import GuardRecords, StoredBreaker, breakers_in
-from .journal import Journal, Settled, pass_on
+from .journal import Journal
 from .limits import Limits
 from .port import Desk, Engine
 from .quarantine import Quarantine

@@ -166,8 +166,15 @@ def test_a_third_signal_ends_it_at_once(folder: Path) -> None:
     words = ("app:tree", "--store", "jobs.db", "--admin", "upright.sock", "--log-format", "json")
     with running(folder, *words) as service:
         service.log.until(STARTED)
-        asyncio.run(call(folder / "upright.sock", "send", to="/shop/clerk", handler="block", arguments={}))
-        asyncio.run(said(folder, "blocking"))
+
+        async def block() -> None:
+            sending = asyncio.ensure_future(
+                call(folder / "upright.sock", "send", to="/shop/clerk", handler="block", arguments={})
+            )
+            await said(folder, "blocking")
+            sending.cancel()  # it may block before it has answered
+
+        asyncio.run(block())
         while service.process.poll() is None:  # those that come within an instant count as one
             service.signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,6 +1,7 @@
 """Several worker processes below a parent: one that dies, hangs or loops is dealt with, and all end in time."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -118,8 +119,11 @@ async def test_one_whose_handler_blocks_for_ever_is_killed_and_told_where(
 ) -> None:
     async with parenting(REAL, silent=2.0, admin="parent.sock") as parent:
         (first,) = await parent.ready(1)
-        await call("parent.sock", "send", to="/shop/clerk", handler="block", arguments={})
+        words: dict[str, object] = {"to": "/shop/clerk", "handler": "block", "arguments": {}}
+        sending = asyncio.ensure_future(call("parent.sock", "send", **words))  # it may block before it has answered
         assert (await parent.until(WorkerHung)).pid == first
+        with contextlib.suppress(Failed):
+            await sending
         assert (await parent.until(WorkerEnded)).how == "was killed by SIGABRT"
         assert "in block" in capfd.readouterr().err
         parent.crew.silent = 60.0

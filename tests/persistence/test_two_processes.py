@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -277,7 +278,7 @@ async def test_when_the_process_that_syncs_was_killed_a_tell_says_so_and_then_al
                 pass
             while 3 not in home.handled:  # noqa: ASYNC110  # no event tells it
                 await asyncio.sleep(0.01)
-        assert home.handled == [1, 2, 3]
+        assert [number for number, _ in groupby(home.handled)] == [1, 2, 3]  # of 2 nobody could tell that it was done
 
 
 def children() -> list[int]:

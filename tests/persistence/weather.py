@@ -19,6 +19,7 @@ from tests.persistence.syncers import GATED, Gate
 from upright.actors import Actor, ActorSystem, Ref
 from upright.persistence import Durable, OutcomeUnknown, Retry, Sqlite, StoreError, StoreFailing, StoreUnavailable
 from upright.persistence import sqlite_engine as engine
+from upright.persistence import sqlite_session as session
 from upright.persistence.syncer import Syncer
 from upright.supervision import child, supervisor
 
@@ -182,7 +183,11 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         await syncer.start()
         return syncer
 
+    def never(*_: object) -> bool:
+        return False
+
     monkeypatch.setattr(engine, "start_syncer", start)
+    monkeypatch.setattr(session, "leave_out_lost_ids", never)  # no flush but those of the test
     yield gate
     gate.close()
 

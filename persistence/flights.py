@@ -1,0 +1,108 @@
+"""What is written and not on disk yet, and who is to hear of it when it is.
+
+The next batch is written meanwhile: a group commit's time is the disk's and the interpreter's by halves, and each works
+while the other does. One sync may be for several batches.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from upright.actors.durable import Receipt
+from upright.actors.message import told
+
+from . import crash_points
+from .crash_points import Point
+from .errors import OutcomeUnknown, StoreError
+from .records import Outgoing, Step, Verdict, Written
+
+Settled = Callable[[Verdict], None]
+Puts = list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]]
+Steps = list[tuple[Step, Settled]]
+
+
+Told = tuple[tuple[Step, Settled], Verdict]
+
+
+class Flight(NamedTuple):
+    """What of one batch is to be told of."""
+
+    puts: Puts
+    receipts: list[Receipt]
+    steps: list[Told]
+
+
+class Flights:
+    """The batches that are written, until those who wait know. `landed` is called after each that had to wait for the
+    disk, with the error if nobody knows what the disk has.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, landed: Callable[[StoreError | None], None]) -> None:
+        self._loop, self._landed = loop, landed
+        self._under_way: list[Flight] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._under_way)
+
+    def take(self, written: Written, puts: Puts, steps: Steps) -> None:
+        """A batch is written. Who may know of it only when it is on disk hears of it then, the others hear now."""
+        lasting, settled = written.lasting, zip(steps, written.verdicts, strict=True)
+        if lasting is None:
+            self._answer(Flight(puts, written.receipts, [*settled]))
+            return
+        now, later = list[Told](), Flight(puts, written.receipts, [])
+        for one in settled:
+            (later.steps if one[0][0].lasts else now).append(one)
+        self._settle(now)
+        self._under_way.append(later)
+        lasting.add_done_callback(functools.partial(self._land, later))
+
+    def _land(self, flight: Flight, lasting: asyncio.Future[None]) -> None:
+        self._under_way.remove(flight)
+        error = asyncio.CancelledError() if lasting.cancelled() else lasting.exception()
+        if error is None:
+            self._answer(flight)
+            self._landed(None)
+            return
+        unknown = OutcomeUnknown(f"what was written could not be synced: {told(error)}")
+        fail(flight.puts, unknown)
+        for (_, settled), _ in flight.steps:
+            settled("lost")
+        self._landed(unknown)
+
+    def _answer(self, flight: Flight) -> None:
+        if crash_points.on:
+            crash_points.at(Point.SYNCED)
+        self._settle(flight.steps)
+        first = 0
+        for messages, stored in flight.puts:
+            last = first + len(messages)
+            if not stored.done():
+                stored.set_result(flight.receipts[first:last])
+            first = last
+        if crash_points.on:
+            crash_points.at(Point.ANSWERED)
+
+    def _settle(self, steps: list[Told]) -> None:
+        for (_, settled), verdict in steps:
+            try:
+                settled(verdict)
+            except Exception as error:  # what one of them does must not keep the others from hearing
+                context = {"message": "a delivery was written, but what follows failed", "exception": error}
+                self._loop.call_exception_handler(context)
+
+
+def fail(puts: Puts, error: StoreError) -> None:
+    """Tell those who wait for these."""
+    for _, stored in puts:
+        if not stored.done():
+            stored.set_exception(error)
+            stored.exception()  # marks it as seen: the sender may be gone
+
+
+def pass_on(waiting: Iterable[asyncio.Future[None]]) -> None:
+    """Let those go on who wait."""
+    for one in waiting:
+        if not one.done():
+            one.set_result(None)
