@@ -22,6 +22,8 @@ from .refs import Ref
 from .rolls import Rolls
 
 A = TypeVar("A")
+STRANGERS = 1_000
+"""Actors of other processes that are remembered, at most, so that each message to one need not make it anew."""
 
 
 class Activity:
@@ -62,6 +64,7 @@ class Runtime:
 
     __slots__ = (
         "_kept",
+        "_strangers",
         "activity",
         "actors",
         "bus",
@@ -89,6 +92,7 @@ class Runtime:
         self.actors: dict[str, Recipient] = {}
         self.rolls = Rolls()
         self._kept: set[asyncio.Task[Any]] = set()
+        self._strangers: dict[tuple[str, type[Any]], Absent] = {}
         self.running = True
         self.store: Any = None
         """What durable mailboxes keep their messages in, if there is one."""
@@ -116,10 +120,15 @@ class Runtime:
             asleep.mailbox.keeper = inside
             check_class(asleep, actor)
             return asleep
+        known = self._strangers.get((path, actor))
+        if known is not None:
+            return known
         door = getattr(getattr(actor, "mailbox", None), "door", None)
         if door is None or self.store is None:
             return None
-        absent = Absent(path, actor, self.loop)
+        if len(self._strangers) >= STRANGERS:
+            self._strangers.clear()
+        absent = self._strangers[path, actor] = Absent(path, actor, self.loop)
         absent.mailbox.keeper = door(self, actor, path)
         return absent
 
