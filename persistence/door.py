@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from upright.actors.seat import seat_now
 
 from .codec import HandlerCodec
 from .errors import NoEntity, NotStaged
+from .flights import Heard
 from .hand import Hand
 from .records import Order, Outgoing
 
@@ -67,10 +69,11 @@ class Door:
             return None
         if envelope.reply is not None:
             self._invite(envelope)
+        heard = None if envelope.reply is None else partial(self.store.expect, envelope, self)
         if self.spec.max_depth is None:  # without a call between: most have no bound
-            receipts: list[Receipt] = await self.store.put([message])
+            receipts: list[Receipt] = await self.store.put([message], heard)
         else:
-            receipts = await self._put([message], envelope, within)
+            receipts = await self._put([message], envelope, within, heard)
         if envelope.reply is not None:
             self._invite(envelope)
             await self.store.answer(receipts[0], envelope, self)
@@ -109,7 +112,8 @@ class Door:
                 message = msgspec.structs.replace(message, once=hand.id_of(message))
         self._invite(question)
         try:
-            receipts = await self._put([message], question, question.deadline - self.runtime.loop.time())
+            heard = partial(self.store.expect, question, self)
+            receipts = await self._put([message], question, question.deadline - self.runtime.loop.time(), heard)
         except MailboxFull as error:
             raise AskTimedOut(f"the mailbox of {self.path} had no room in time", self.path, handled=False) from error
         self._invite(question)
@@ -140,14 +144,16 @@ class Door:
             sender,
         )  # fmt: skip
 
-    async def _put(self, messages: list[Outgoing], first: Envelope, within: float | None) -> list[Receipt]:
+    async def _put(
+        self, messages: list[Outgoing], first: Envelope, within: float | None, heard: Heard | None = None
+    ) -> list[Receipt]:
         """Store them, when the mailbox may hold more. Raises `MailboxFull` after `within` seconds."""
         if self.spec.max_depth is None:
-            stored: list[Receipt] = await self.store.put(messages)
+            stored: list[Receipt] = await self.store.put(messages, heard)
             return stored
         room = await self._room(first, self._patience(within))
         try:
-            receipts: list[Receipt] = await self.store.put(messages)
+            receipts: list[Receipt] = await self.store.put(messages, heard)
         finally:  # by now the store has said how many there are
             self._leave_room(room)
         return receipts
@@ -232,8 +238,10 @@ class EntityDoor(Door):
     def store_plainly(self, envelope: Envelope) -> None:
         """None: it has to be said whom it is for."""
 
-    async def _put(self, messages: list[Outgoing], first: Envelope, within: float | None) -> list[Receipt]:
-        return await self._door._put(messages, first, within)  # the room is that of all of them
+    async def _put(
+        self, messages: list[Outgoing], first: Envelope, within: float | None, heard: Heard | None = None
+    ) -> list[Receipt]:
+        return await self._door._put(messages, first, within, heard)  # the room is that of all of them
 
     def inside(self, id: str) -> None:
         """It is one."""

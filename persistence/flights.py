@@ -18,7 +18,9 @@ from .errors import OutcomeUnknown, StoreError
 from .records import Outgoing, Step, Verdict, Written
 
 Settled = Callable[[Verdict], None]
-Puts = list[tuple[list[Outgoing], asyncio.Future[list[Receipt]]]]
+Heard = Callable[[list[Receipt]], None]
+Puts = list[tuple[list[Outgoing], asyncio.Future[list[Receipt]], Heard | None]]
+"""New messages, their receipts to come, and who is to hear of these before anybody can answer them."""
 Steps = list[tuple[Step, Settled]]
 
 
@@ -47,6 +49,12 @@ class Flights:
 
     def take(self, written: Written, puts: Puts, steps: Steps) -> None:
         """A batch is written. Who may know of it only when it is on disk hears of it then, the others hear now."""
+        first = 0
+        for messages, _, heard in puts:
+            last = first + len(messages)
+            if heard is not None:
+                heard(written.receipts[first:last])
+            first = last
         lasting, settled = written.lasting, zip(steps, written.verdicts, strict=True)
         if lasting is None:
             self._answer(Flight(puts, written.receipts, [*settled]))
@@ -76,7 +84,7 @@ class Flights:
             crash_points.at(Point.SYNCED)
         self._settle(flight.steps)
         first = 0
-        for messages, stored in flight.puts:
+        for messages, stored, _ in flight.puts:
             last = first + len(messages)
             if not stored.done():
                 stored.set_result(flight.receipts[first:last])
@@ -95,7 +103,7 @@ class Flights:
 
 def fail(puts: Puts, error: StoreError) -> None:
     """Tell those who wait for these."""
-    for _, stored in puts:
+    for _, stored, _ in puts:
         if not stored.done():
             stored.set_exception(error)
             stored.exception()  # marks it as seen: the sender may be gone

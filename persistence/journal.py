@@ -15,7 +15,7 @@ from upright.actors.message import told
 
 from .consumers import Consumers
 from .errors import OutcomeUnknown, StoreError, StoreUnavailable
-from .flights import Flights, Puts, Settled, Steps, fail, pass_on
+from .flights import Flights, Heard, Puts, Settled, Steps, fail, pass_on
 from .port import Engine, Stirred
 from .records import Batch, Outgoing, Step, Verdict, Written
 
@@ -67,7 +67,7 @@ class Journal:
         self._pass_barriers()
         pass_on(self._looks)
         puts, self._puts, steps, self._steps = self._puts, [], self._steps, []
-        for _, stored in puts + self._under_way:
+        for _, stored, _ in puts + self._under_way:
             if not stored.done():
                 stored.set_exception(StoreUnavailable("the store's journal has ended"))
                 stored.exception()
@@ -82,14 +82,16 @@ class Journal:
         if self._task is not None:
             await asyncio.wait({self._task})
 
-    def put(self, messages: list[Outgoing]) -> asyncio.Future[list[Receipt]]:
-        """Store new messages; the result comes when they are on disk."""
+    def put(self, messages: list[Outgoing], heard: Heard | None = None) -> asyncio.Future[list[Receipt]]:
+        """Store new messages; the result comes when they are on disk. `heard` is called with it as soon as it is known,
+        and so before any of them can be answered.
+        """
         if self._task is None or self._closing:
             raise StoreUnavailable("expected an open store: its system is not running")
         if self._task.done():
             raise StoreUnavailable("the store's journal has ended: start the system anew")
         stored: asyncio.Future[list[Receipt]] = asyncio.Future(loop=self._loop)  # `create_future`, without the call
-        self._puts.append((messages, stored))
+        self._puts.append((messages, stored, heard))
         if self._work is not None and (not self._flights or self._is_worth):
             self._rouse()
         return stored
@@ -139,7 +141,7 @@ class Journal:
                 continue
             puts, steps = self._take_puts(), self._take_steps()
             self._under_way = puts
-            batch = Batch([step for step, _ in steps], [one for messages, _ in puts for one in messages])
+            batch = Batch([step for step, _ in steps], [one for messages, _, _ in puts for one in messages])
             alone = bool(self._singly)
             if alone:
                 self._singly -= 1
@@ -173,6 +175,7 @@ class Journal:
                 self._pause = PAUSE
                 if puts or steps:  # one that only looked for messages wrote nothing, which a full disk lets it do
                     self.trouble = None
+                self._under_way = []
                 self._flights.take(written, puts, steps)
                 self._hand_out(written, batch)
                 pass_on(looks)

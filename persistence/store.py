@@ -18,7 +18,7 @@ from .comebacks import Comebacks
 from .consumers import Consumer
 from .errors import StoreError, StoreUnavailable
 from .events import StoreFailing
-from .flights import Settled, pass_on
+from .flights import Heard, Settled, pass_on
 from .forms import Locate
 from .guard_records import GuardRecords, StoredBreaker, breakers_in
 from .journal import Journal
@@ -154,10 +154,12 @@ class Store:
                 if reply is not None:
                     self.replied(id, reply)
 
-    def put(self, messages: list[Outgoing]) -> "asyncio.Future[list[Receipt]]":
-        """Store messages; the result comes when they are on disk. Raises `StoreUnavailable`, `OutcomeUnknown`."""
+    def put(self, messages: list[Outgoing], heard: Heard | None = None) -> "asyncio.Future[list[Receipt]]":
+        """Store messages; the result comes when they are on disk, see `Journal.put`. Raises `StoreUnavailable`,
+        `OutcomeUnknown`.
+        """
         journal = self._journal
-        return journal.put(messages) if journal is not None else self._open_journal.put(messages)
+        return (journal if journal is not None else self._open_journal).put(messages, heard)
 
     def settle(self, step: Step, settled: Settled) -> None:
         """Have the outcome of a delivery written."""
@@ -285,16 +287,18 @@ class Store:
         if self._journal is not None:
             self._journal.consumers.stir_at(address, due, "parked")
 
+    def expect(self, question: Envelope, front: Any, receipts: list[Receipt]) -> None:
+        """Answer this question when that message has been handled. To be called before it can have been."""
+        id = receipts[0].id
+        self._asked.setdefault(id, []).append((question, front))
+        if question.reply is not None:
+            question.reply.add_done_callback(lambda _: self._forget(id, question))
+
     async def answer(self, receipt: Receipt, question: Envelope, front: Any) -> None:
-        """Answer this question when that message has been handled; if it has ended without a reply, say so."""
+        """Answer a question that is expected; if its message has ended without a reply, say so."""
         if self._journal is None:  # it was closed while the message was stored
             fail(question, stopped(receipt.id, front.path))
-            return
-        waiting = self._asked.setdefault(receipt.id, [])
-        waiting.append((question, front))
-        if question.reply is not None:
-            question.reply.add_done_callback(lambda _: self._forget(receipt.id, question))
-        if receipt.duplicate:
+        elif receipt.duplicate:
             for id, reply in (await self._engine.replies([receipt.id])).items():
                 self.replied(id, reply if reply is not None else failed("it has ended without a reply"))
 

@@ -3,6 +3,7 @@
 It stands apart because it reads a store as anybody may, and then works on another one, in memory, that is thrown away.
 """
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -158,7 +159,7 @@ class Replay:
             letter.address, letter.handler, letter.body, key=letter.key, once=letter.once, asked=True,
             sender=letter.sender, trace=letter.trace,
         )  # fmt: skip
-        (receipt,) = await self._store.put([message])
+        (receipt,) = await self._store.put([message], functools.partial(self._store.expect, question, front))
         await self._store.answer(receipt, question, front)
         try:
             result = await reply

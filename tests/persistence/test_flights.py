@@ -119,6 +119,17 @@ async def test_a_reply_waits_for_the_disk_to_have_the_ack(system: Systems, disk:
         assert asking.result() == 7
 
 
+async def test_a_reply_that_the_disk_gets_together_with_its_question_is_heard(system: Systems, disk: Disk) -> None:
+    async with quiet(system, store=Memory()) as s:
+        clerk = await s.spawn("clerk", Clerk, [])
+        ask = clerk.within(60.0).ask
+        asking = [asyncio.ensure_future(ask(Clerk.note, number)) for number in range(WORTH)]
+        await settle()
+        assert disk.steps == WORTH
+        await disk.has_it()
+        assert [one.done() and one.result() for one in asking] == [*range(WORTH)]
+
+
 async def test_few_wait_until_the_disk_is_free_and_many_are_written_meanwhile(system: Systems, disk: Disk) -> None:
     noted: list[int] = []
     async with quiet(system, store=Memory()) as s:
