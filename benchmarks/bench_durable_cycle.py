@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from durable import BODY, FreeWorker, Tally, Worker, durable_system, on_all_cores, on_disk, stored
@@ -59,10 +60,10 @@ def in_a_file(cycle: Callable[[Path, int], Tally], count: int) -> Figures:
     return per_job(count, watch)
 
 
-def huey() -> Figures:
+def huey(normal: bool) -> Figures:
     from subjects_huey import cycle
 
-    return in_a_file(cycle, FEW)
+    return in_a_file(partial(cycle, normal=normal), FEW)
 
 
 def litequeue() -> Figures:
@@ -135,7 +136,8 @@ if __name__ == "__main__":
             "upright on uvloop": upright(uvloop=True),
             "upright, NORMAL": upright(synchronous="normal"),
             "sqlite3, 100 at once (limit)": on_all_cores(sqlite),
-            "huey": on_all_cores(huey),
+            "huey": on_all_cores(partial(huey, normal=False)),
+            "huey, NORMAL": on_all_cores(partial(huey, normal=True)),
             "litequeue": on_all_cores(litequeue),
             "persist-queue": on_all_cores(persist_queue),
             "pgqueuer": on_all_cores(on_asyncio(pgqueuer)),
@@ -144,6 +146,7 @@ if __name__ == "__main__":
         goals=[
             AtMost("us_each", 1e6 / 30_000),
             AtLeast("huey", 20),
+            AtLeast("huey, NORMAL", 20),
             AtLeast("litequeue", 8),
             AtLeast("pgqueuer", 3),
             AtLeast("NATS JetStream", 2.5),

@@ -1,7 +1,7 @@
 """huey's queue in SQLite, worked off without its consumer, whose threads and polls would only take time.
 
-At most once: a job is deleted before it is done. `synchronous=NORMAL` as for the other peers, while its own switch
-knows only `FULL` and `OFF`.
+At most once: a job is deleted before it is done. As it comes, each of its commits waits for the disk (`FULL`), as ours
+do. With `synchronous=NORMAL`, as the other peers, a power cut may cost it the last jobs.
 """
 
 # pyright: basic
@@ -25,10 +25,11 @@ class NormalStorage(SqliteStorage):  # type: ignore[misc]
         return connection
 
 
-def cycle(path: Path, count: int) -> Tally:
+def cycle(path: Path, count: int, normal: bool = False) -> Tally:
     """Enqueue so many jobs, then do them all."""
     tally = Tally()
-    huey = Huey("jobs", results=False, storage_class=NormalStorage, filename=str(path))
+    storage = NormalStorage if normal else SqliteStorage
+    huey = Huey("jobs", results=False, storage_class=storage, filename=str(path))
 
     @huey.task()  # type: ignore[untyped-decorator]
     def work(number: int, body: bytes) -> None:

@@ -1,7 +1,8 @@
 """Group commit: what a turn of the loop brings is written in one go, and everybody is answered together.
 
 While a batch is being written, the next one gathers. So the disk is never asked more often than it can answer, and the
-more there is to do the more is done at once.
+more there is to do the more is done at once. What is written and not on disk yet is under way in `flights`; much that
+has gathered is written meanwhile.
 
 What a failed write means: new messages were not accepted, and their senders hear of it. Steps are different: their
 handlers have run. They are written again, first in the next batch, until they are in or their claims have ended.
