@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
+from .birth import Birth
 from .bus import EventBus
 from .carrier import Carrier
 from .cell import Cell
@@ -42,8 +43,8 @@ PLACES: tuple[tuple[Any, str], ...] = (
 PYTHON: dict[tuple[Any, str], Any] = {(owner, name): getattr(owner, name) for owner, name in PLACES}
 """The methods that are replaced, as they stand in their rooms."""
 CLASSES = (
-    Activity, Blueprint, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life, Link,
-    Mailbox, Nursery, Question, Ref, Runtime, Seat,
+    Activity, Birth, Blueprint, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life,
+    Link, Mailbox, Nursery, Question, Ref, Runtime, Seat,
 )  # fmt: skip
 METHODS: dict[tuple[Any, str], Any] = {}
 """What replaces them; empty where there is no accelerator."""

@@ -20,21 +20,17 @@ else:
     S = TypeVar("S")
 
 
-class _WhenAsked:
-    """Makes an actor's `ctx` when it is first asked for: one that only counts, say, is an object less. Not a
-    `__getattr__`, which would make every attribute of every actor slow.
-    """
+class _Unset:
+    """Says why an attribute is not there. Not a `__getattr__`, which would make every attribute of every actor slow."""
 
-    def __get__(self, actor: Any, owner: type) -> Any:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, actor: object, owner: type) -> "_Unset":
         if actor is None:
             return self
-        try:
-            host = object.__getattribute__(actor, "_upright_life")
-        except AttributeError:
-            kind = type(actor).__name__
-            raise AttributeError(f"{kind}.ctx is set when a system starts the actor; spawn it to use it") from None
-        actor.ctx = ctx = Context(host)
-        return ctx
+        kind = type(actor).__name__
+        raise AttributeError(f"{kind}.{self._name} is set when a system starts the actor; spawn it to use it")
 
 
 class Actor(Generic[S]):
@@ -84,7 +80,7 @@ class Actor(Generic[S]):
                 f'expected {cls.__name__}.uses to be a tuple of policies, as in (CircuitBreaker("smtp"),), got {uses!r}'
             )
         cls.__handlers__ = HandlerTable(cls)
-        cls.__blueprint__ = Blueprint(cls.__name__, cls)
+        cls.__blueprint__ = Blueprint("actor", cls)
         prepare = getattr(cls.mailbox, "prepare", None)
         if prepare is not None:
             prepare(cls)
@@ -112,5 +108,5 @@ class Actor(Generic[S]):
 
 
 Actor.__handlers__ = HandlerTable(Actor)
-Actor.__blueprint__ = Blueprint("Actor", Actor)
-Actor.ctx = _WhenAsked()  # type: ignore[assignment]  # until there is one
+Actor.__blueprint__ = Blueprint("actor", Actor)
+Actor.ctx = _Unset("ctx")  # type: ignore[assignment]  # until there is one

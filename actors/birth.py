@@ -1,8 +1,10 @@
 """How an actor comes up: its place among the others, and the beginnings of its incarnations."""
 
 import asyncio
+from abc import ABCMeta
 from collections.abc import Coroutine
 from contextvars import Context as Variables
+from inspect import getattr_static
 from typing import Any, Self
 
 from . import events
@@ -35,7 +37,7 @@ class Birth(Identity):
         else:
             place = parent.nursery = nursery_of(parent.blueprint.actor, parent.path, parent.around)
         self.name = name  # first, for the mailbox of a pool's worker goes by it
-        super().__init__(runtime, place.prefix + name, place.around, blueprint)
+        super().__init__(runtime, f"{place.prefix}{name}", place.around, blueprint)
         self.parent: Any = parent
         self.judged = place.judged
         self.children: dict[str, Any] = CHILDLESS
@@ -69,10 +71,14 @@ class Birth(Identity):
         """
         actor = blueprint.actor
         hooks = actor.started is not Actor.started or actor.stopping is not Actor.stopping
-        if hooks or actor.uses or type(actor.mailbox) is not Bounded:
+        # What is worked out at each look is not the same for the next one.
+        fixed = type(actor) in (type, ABCMeta) and getattr_static(actor, "mailbox") is actor.mailbox
+        if hooks or actor.uses or type(actor.mailbox) is not Bounded or not fixed:
             return None
         one = type(self)(self.runtime, self, name, blueprint)
         one._incarnate(None)
+        nothing: Any = None
+        one.blueprint = one.handlers = nothing  # each has its own; and the class and its arguments are not kept alive
         return one
 
     async def start(self) -> None:

@@ -205,7 +205,7 @@ class Cell(Birth):
             _ = self.runtime.keep(child.end("whoever wanted it was cancelled"), f"{child.path} end")
             raise
         # Not one that the child keeps, as few need it.
-        return Ref(self.runtime, child.path, blueprint.serves or blueprint.actor, child)
+        return Ref(self.runtime, child.path, child.interfaces[0], child)
 
 
 async def _stop_after_queue(_: Any, life: Life, exit: Exit) -> None:

@@ -11,6 +11,7 @@ from contextvars import Context as Variables
 from sys import getrefcount
 from typing import Any
 
+from .context import Context
 from .durable import Delivered
 from .ending import FATAL, Ending, outcome_of, was_called
 from .envelope import DONE, IN_HAND, QUEUED, Envelope, Own, Question
@@ -40,12 +41,12 @@ class Life(Ending):
         return self.begin() if self.phase == STARTING else self.serve()
 
     def make(self) -> None:
-        """Construct the instance; its `ctx`, which is made of this life, is there before `__init__` runs."""
+        """Construct the instance; its context is there before `__init__` runs."""
         blueprint = self.cell.blueprint
         actor, args, kwargs = blueprint.actor, blueprint.args, blueprint.kwargs
         make: Any = actor.__new__
         instance: Any = make(actor)
-        instance._upright_life = self
+        instance.ctx = Context(self)
         instance.__init__(*args, **kwargs) if args or kwargs else instance.__init__()
         self.instance = instance
 

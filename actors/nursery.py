@@ -12,15 +12,15 @@ class Nursery:
     """What all children of an actor have of it.
 
     `prefix`: of their paths. `around`: where they look for their siblings. `judged`: whether it decides what becomes of
-    one that ends. `patterns`: by class, an actor that never lives, and that the accelerator makes the next children of
-    that class like; see `Birth.pattern`.
+    one that ends. `patterns`: for the accelerator, by the number that CPython gives to a class as it is, an actor that
+    never lives, and that the next children of that class are made like; see `Birth.pattern`.
     """
 
     __slots__ = ("around", "judged", "patterns", "prefix")
 
     def __init__(self, prefix: str, around: str, judged: bool) -> None:
         self.prefix, self.around, self.judged = prefix, around, judged
-        self.patterns: dict[type[Any], Any] = {}
+        self.patterns: dict[int, Any] = {}
 
 
 ROOTLESS = Nursery("/", "/", judged=False)

@@ -22,15 +22,14 @@ def boot_id() -> str:
         return ""
 
 
-def leave_out_lost_ids(connection: sqlite3.Connection, last: str, crashed: bool) -> bool:
-    """Note which boot this is; if it is another one than before, and a session has `crashed`, leave ids out. Whether it
-    wrote something, which must be on disk before the first message. `last`: what finds the highest id.
+def leave_out_lost_ids(connection: sqlite3.Connection, last: str, crashed: bool) -> None:
+    """Note which boot this is; if it is another one than before, and a session has `crashed`, leave ids out. That, and
+    the row of whoever does so, must be on disk before the first message. `last`: what finds the highest id.
     """
     execute, boot = connection.execute, boot_id()
     before = execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
     if before is not None and before[0] == boot != "":
-        return False
+        return
     execute("INSERT INTO meta VALUES ('boot', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (boot,))
     if before is not None and crashed:
         execute(f"UPDATE meta SET value = ({last}) + ? WHERE name = 'last'", (LEFT_OUT,))
-    return True

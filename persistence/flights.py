@@ -17,6 +17,8 @@ from .crash_points import Point
 from .errors import OutcomeUnknown, StoreError
 from .records import Outgoing, Step, Verdict, Written
 
+MOST = 4_000
+"""Messages and steps that may wait for the disk together."""
 Settled = Callable[[Verdict], None]
 Heard = Callable[[list[Receipt]], None]
 Puts = list[tuple[list[Outgoing], asyncio.Future[list[Receipt]], Heard | None]]
@@ -33,6 +35,8 @@ class Flight(NamedTuple):
     puts: Puts
     receipts: list[Receipt]
     steps: list[Told]
+    then: list[asyncio.Future[None]]
+    """Who waits until it has landed, and all before it."""
 
 
 class Flights:
@@ -43,9 +47,22 @@ class Flights:
     def __init__(self, loop: asyncio.AbstractEventLoop, landed: Callable[[StoreError | None], None]) -> None:
         self._loop, self._landed = loop, landed
         self._under_way: list[Flight] = []
+        self._size = 0
 
     def __bool__(self) -> bool:
         return bool(self._under_way)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may be written before the disk has something of it: it may be stalled."""
+        return self._size >= MOST
+
+    def after(self, waiting: list[asyncio.Future[None]]) -> None:
+        """Let these go on when all that is under way now has landed."""
+        if self._under_way:
+            self._under_way[-1].then.extend(waiting)
+        else:
+            pass_on(waiting)
 
     def take(self, written: Written, puts: Puts, steps: Steps) -> None:
         """A batch is written. Who may know of it only when it is on disk hears of it then, the others hear now."""
@@ -57,27 +74,33 @@ class Flights:
             first = last
         lasting, settled = written.lasting, zip(steps, written.verdicts, strict=True)
         if lasting is None:
-            self._answer(Flight(puts, written.receipts, [*settled]))
+            self._answer(Flight(puts, written.receipts, [*settled], []))
             return
-        now, later = list[Told](), Flight(puts, written.receipts, [])
-        for one in settled:
-            (later.steps if one[0][0].lasts else now).append(one)
+        now, later = list[Told](), Flight(puts, written.receipts, [], [])
+        for one in settled:  # of one that was refused nothing was written
+            (later.steps if one[1] == "ok" and one[0][0].lasts else now).append(one)
         self._settle(now)
         self._under_way.append(later)
+        self._size += len(puts) + len(later.steps)
         lasting.add_done_callback(functools.partial(self._land, later))
 
     def _land(self, flight: Flight, lasting: asyncio.Future[None]) -> None:
         self._under_way.remove(flight)
+        self._size -= len(flight.puts) + len(flight.steps)
         error = asyncio.CancelledError() if lasting.cancelled() else lasting.exception()
+        unknown: OutcomeUnknown | None = None
         if error is None:
             self._answer(flight)
-            self._landed(None)
-            return
-        unknown = OutcomeUnknown(f"what was written could not be synced: {told(error)}")
-        fail(flight.puts, unknown)
-        for (_, settled), _ in flight.steps:
-            settled("lost")
+        else:
+            unknown = OutcomeUnknown(f"what was written could not be synced: {told(error)}")
+            fail(flight.puts, unknown)
+            self._settle([(step, "lost") for step, _ in flight.steps])
+        pass_on(flight.then)
         self._landed(unknown)
+
+    def lose(self, steps: Steps) -> None:
+        """Of these nobody can tell whether they were written, or they never will be."""
+        self._settle([(step, "lost") for step in steps])
 
     def _answer(self, flight: Flight) -> None:
         if crash_points.on:

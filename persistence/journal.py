@@ -45,7 +45,10 @@ class Journal:
         self._unknown: StoreError | None = None
         self._steps: Steps = []
         self._pardons: list[int] = []
-        self._barriers: list[asyncio.Future[None]] = []
+        self._taken = self._writing = 0
+        """How many steps were written or given up, and how many are being written."""
+        self._barriers: list[tuple[asyncio.Future[None], int]] = []
+        """Who waits for so many steps to be `taken`."""
         self._looks: list[asyncio.Future[None]] = []
         self.consumers = Consumers(loop, lambda: engine.now(), self._rouse, shuts_out)
         self._work: asyncio.Future[None] | None = None
@@ -65,15 +68,14 @@ class Journal:
         """Cancelled by somebody, say: nobody may wait for it."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(StoreUnavailable(f"the store's journal has ended: {told(error)}"))
-        self._pass_barriers()
+        pass_on([barrier for barrier, _ in self._barriers])
         pass_on(self._looks)
         puts, self._puts, steps, self._steps = self._puts, [], self._steps, []
         for _, stored, _ in puts + self._under_way:
             if not stored.done():
                 stored.set_exception(StoreUnavailable("the store's journal has ended"))
                 stored.exception()
-        for _, settled in steps:
-            settled("lost")
+        self._flights.lose(steps)
 
     async def stop(self) -> None:
         """Write what is left, once, and end."""
@@ -106,7 +108,7 @@ class Journal:
     def flushed(self) -> asyncio.Future[None]:
         """Done when all steps that were given before are written, or refused."""
         barrier: asyncio.Future[None] = self._loop.create_future()
-        self._barriers.append(barrier)
+        self._barriers.append((barrier, self._taken + self._writing + len(self._steps)))
         self._rouse()
         return barrier
 
@@ -134,14 +136,15 @@ class Journal:
                 if not self._closing:
                     await self._reopen()
                     await self._wait()
-            if not self._has_work or (self._flights and not self._is_worth):
+            self._pass_barriers()
+            if not self._has_work or (self._flights and (not self._is_worth or self._flights.is_full)):
                 if self._closing and not self._flights and not self._has_work:
                     return
                 self._work = self._loop.create_future()
                 await self._work  # and by the time that this task goes on, the turn has brought what it brings
                 continue
             puts, steps = self._take_puts(), self._take_steps()
-            self._under_way = puts
+            self._under_way, self._writing = puts, len(steps)
             batch = Batch([step for step, _ in steps], [one for messages, _, _ in puts for one in messages])
             alone = bool(self._singly)
             if alone:
@@ -151,14 +154,15 @@ class Journal:
             batch.pardons, self._pardons = self._pardons, []
             if not self._steps:
                 self.consumers.leave(batch)
-            if not self._steps and not steps and not self._flights:
-                self._pass_barriers()
             looks, self._looks = self._looks, []
             if not (batch.steps or batch.puts or batch.wants or batch.pardons or batch.left):
                 pass_on(looks)
                 continue
             try:
-                written = await self._engine.write(batch)
+                try:
+                    written = await self._engine.write(batch)
+                finally:
+                    self._writing = 0
             except StoreError as error:
                 pass_on(looks)
                 await self._write_failed(error, batch, puts, steps)
@@ -176,7 +180,7 @@ class Journal:
                 self._pause = PAUSE
                 if puts or steps:  # one that only looked for messages wrote nothing, which a full disk lets it do
                     self.trouble = None
-                self._under_way = []
+                self._under_way, self._taken = [], self._taken + len(steps)
                 self._flights.take(written, puts, steps)
                 self._hand_out(written, batch)
                 pass_on(looks)
@@ -221,8 +225,10 @@ class Journal:
             self.settle(Step(delivery, "release", attempt=delivery.attempt - 1), _unheard)
 
     def _pass_barriers(self) -> None:
-        barriers, self._barriers = self._barriers, []
-        pass_on(barriers)
+        if self._barriers:
+            passed = [barrier for barrier, steps in self._barriers if steps <= self._taken]
+            self._barriers = [(barrier, steps) for barrier, steps in self._barriers if steps > self._taken]
+            self._flights.after(passed)
 
     def _separate(
         self, batch: Batch, puts: Puts,
@@ -241,8 +247,8 @@ class Journal:
         """What cannot be written even alone fails alone. A delivery that cannot end is handed out at the next start."""
         self._failed(error)
         fail(puts, error)
-        for _, settled in steps:
-            settled("lost")
+        self._taken += len(steps)
+        self._flights.lose(steps)
 
     async def _write_failed(
         self, error: StoreError, batch: Batch, puts: Puts,
@@ -252,8 +258,8 @@ class Journal:
         self.trouble = error
         self._failed(error)
         if self._closing or isinstance(error, OutcomeUnknown):
-            for _, settled in steps:
-                settled("lost")
+            self._taken += len(steps)
+            self._flights.lose(steps)
             if not self._closing:
                 await self._reopen()
         else:

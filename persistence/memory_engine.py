@@ -104,6 +104,9 @@ class MemoryEngine:
         record = self.tables.record(kind, address)
         return StateRecord(record.version, record.body) if record is not None else None
 
+    async def lasts(self) -> None:
+        """See `Engine.lasts`."""
+
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:
         """See `Engine.replies`."""
         rows = [self.tables.rows[id] for id in ids if id in self.tables.rows]

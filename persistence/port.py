@@ -63,8 +63,12 @@ class Engine(Protocol):
         """The state of an address; with a `kind`, what is recorded under that name, see `RecordWrite`."""
         ...
 
+    async def lasts(self) -> None:
+        """Wait until what can be read now would survive a power cut, as far as the store promises that at all."""
+        ...
+
     async def replies(self, ids: Sequence[int]) -> dict[int, bytes | None]:
-        """The replies of those messages that are finished; None where it ended without one."""
+        """The replies of those messages that are finished, and on disk; None where it ended without one."""
         ...
 
 

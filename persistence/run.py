@@ -103,6 +103,7 @@ class Run(Generic[D]):
             try:
                 record = await machines.read(self.id)
                 if record is not None and record.status in ENDED:
+                    await machines.store.lasts()
                     return self._data(record)
                 if record is not None and await self._has_failed(record):
                     if await machines.read(self.id) != record:

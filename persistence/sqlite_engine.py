@@ -68,8 +68,7 @@ class SqliteEngine:
             self._syncer = await start_syncer(str(self.path))
             self._session = session = SqliteSession(self.path, connection, stirred, self.now, self._lease)
             await self._unlocked(lambda: session.open(self.now()))
-            if session.is_first:
-                await self._sync()
+            await self._sync()  # its row: see `boot`
             self._rows = Claims(connection, session.number, session.name)
             session.listen(asyncio.get_running_loop())
         except sqlite3.Error as error:
@@ -281,9 +280,17 @@ class SqliteEngine:
         marks = ", ".join("?" * len(ids))
         wanted = f"SELECT id, reply FROM message WHERE state IN ({ENDED}) AND id IN ({marks})"  # marks only
         try:
-            return dict(self._open_connection.execute(wanted, tuple(ids)).fetchall())
+            found: dict[int, bytes | None] = dict(self._open_connection.execute(wanted, tuple(ids)).fetchall())
         except sqlite3.Error as error:
             raise told(error, self.path) from error
+        if found:
+            await self.lasts()  # nobody is to hear what a power cut may take back
+        return found
+
+    async def lasts(self) -> None:
+        """See `Engine.lasts`."""
+        if self._synchronous == "full":
+            await self._sync()
 
     def _shorten_log(self) -> None:
         """Have the log written back into the file, by the process that syncs: that takes as long as the disk does."""

@@ -44,8 +44,6 @@ class SqliteSession:
         self._promise = promise
         self.name = ""
         self.number = 0
-        self.is_first = False
-        """Whether it is the first since the machine was booted, so that its row must be on disk before all else."""
         self._file: SessionFile | None = None
         self._lease: Lease | None = None
         self._lookout = Lookout()
@@ -87,7 +85,7 @@ class SqliteSession:
         execute("INSERT OR IGNORE INTO session(name, pid, opened) VALUES (?, ?, ?)", (self.name, os.getpid(), now))
         self.number = execute("SELECT id FROM session WHERE name = ?", (self.name,)).fetchone()[0]
         others = execute("SELECT 1 FROM session WHERE id <> ?", (self.number,)).fetchone()
-        self.is_first = leave_out_lost_ids(self._connection, LAST, others is not None)
+        leave_out_lost_ids(self._connection, LAST, others is not None)
 
     def recover(self, now: float) -> int:
         """Take back what sessions had claimed that are dead or late; how many there were."""

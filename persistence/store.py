@@ -44,6 +44,7 @@ class Store:
     def __init__(self, engine: Engine, desk: Desk) -> None:
         self._engine, self._desk = engine, desk
         self.begin, self.end = engine.begin, engine.end  # without a call between: they are on the path of each message
+        self.lasts = engine.lasts
         self.now: Clock = engine.now
         """The time on the store's clock, seconds since the epoch."""
         self._journal: Journal | None = None

@@ -25,7 +25,7 @@
 /* Class, field: one line for each class that is looked into. */
 #define FIELDS(X)                                                                                                    \
     X(Activity, count) X(Blueprint, actor) X(Blueprint, mailbox) X(Blueprint, serves)                                \
-    X(Cell, children) X(Cell, name) X(Cell, nursery)                                                                 \
+    X(Birth, children) X(Birth, name) X(Birth, nursery)                                                             \
     X(Deadlines, _last) X(Deadlines, _number) X(Deadlines, now)                                                      \
     X(Dispatcher, _shown) X(Dispatcher, clock) X(Dispatcher, idle) X(Dispatcher, left) X(Dispatcher, now)            \
     X(Dispatcher, ready) X(Dispatcher, stint) X(Dispatcher, until)                                                   \
@@ -34,7 +34,7 @@
     X(EventBus, every_message) X(EventBus, heard)                                                                    \
     X(Handler, function) X(Handler, limit)                                                                           \
     X(HandlerTable, known)                                                                                           \
-    X(Identity, blueprint) X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox)            \
+    X(Identity, blueprint) X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox) \
     X(Identity, path) X(Identity, runtime)                                                                           \
     X(Life, attention) X(Life, cell) X(Life, context) X(Life, control) X(Life, detached) X(Life, instance)           \
     X(Life, lane) X(Life, leaving) X(Life, phase) X(Life, runtime) X(Life, seat) X(Life, stack) X(Life, variables)   \
@@ -48,9 +48,9 @@
 
 /* Classes that are asked for, constants and functions of the Python rooms. */
 #define THINGS(X)                                                                                                    \
-    X(Blueprint) X(CHILDLESS) X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(EventBus) X(FUTURE_LOOP)      \
-    X(Future) X(Identity) X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Nursery) X(Question) X(Ref)              \
-    X(Runtime) X(Seat)                                                                                               \
+    X(Birth) X(Blueprint) X(CHILDLESS) X(CarrierCancelling) X(Cell) X(Dispatcher) X(Envelope) X(EventBus)            \
+    X(FUTURE_LOOP) X(Future) X(Identity) X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Nursery)                  \
+    X(Question) X(Ref) X(Runtime) X(Seat)                                                                            \
     X(IN_HAND) X(NOTHING) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED)                                                     \
     X(ask) X(awaited) X(child) X(deque) X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle)                \
     X(serve) X(tell) X(work)
@@ -86,7 +86,8 @@ static inline void set_at(PyObject *object, Py_ssize_t place, PyObject *value)
 
 /* Names of methods, made once. */
 #define NAMES(X)                                                                                                     \
-    X(activate) X(add) X(after) X(announce) X(asking) X(asleep) X(at_once) X(attend) X(cancel) X(close)              \
+    X(__handlers__) X(activate) X(add) X(after) X(announce) X(asking) X(asleep) X(at_once) X(attend)                 \
+    X(cancel) X(close)                                                                                               \
     X(context) X(discard) X(done) X(expired) X(over) X(overlap) X(path) X(pattern) X(pauses) X(push) X(release)      \
     X(reseat) X(rouse) X(set_result) X(take_seat) X(throw) X(time) X(unfold) X(waiting) X(wake)
 #define NAME(name) extern PyObject *str_##name;

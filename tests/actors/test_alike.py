@@ -3,6 +3,8 @@
 The accelerator makes the second child of a class, and those after it, by copying one that never lived.
 """
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -191,3 +193,92 @@ async def test_one_of_many_crashes_and_comes_back_alone(system: Systems) -> None
         await s.idle()
         assert [ref.recipient.incarnation for ref in refs] == [1, 1, 2, 1]  # type: ignore[union-attr]
         await refs[2].ask(Doer.do, sleep(0.0))
+
+
+class Thing:
+    """Something that a constructor may be given."""
+
+
+class Holder(Plain):
+    """Is given something."""
+
+    def __init__(self, thing: Thing | None = None) -> None:
+        super().__init__()
+        self.thing = thing
+
+
+async def test_neither_the_class_nor_what_the_first_was_given_is_kept(system: Systems) -> None:
+    async with quiet(system) as s:
+        thing = Thing()
+        given = weakref.ref(thing)
+        await s.end(await s.spawn("first", Holder, thing))
+        del thing
+        classes: list[weakref.ref[type]] = []
+        for _ in range(MANY):
+            await s.end(await s.spawn("next", Holder))
+            kind = type("Local", (Plain,), {})
+            classes.append(weakref.ref(kind))
+            for _ in range(MANY):
+                await s.end(await s.spawn("local", kind))
+            del kind
+        gc.collect()
+        assert given() is None
+        assert [kind() for kind in classes] == [None] * MANY
+
+
+async def test_a_mailbox_that_is_worked_out_at_each_look_is(system: Systems) -> None:
+    class Growing:
+        limit = 0
+
+        def __get__(self, actor: object, owner: type) -> Bounded:
+            type(self).limit += 1
+            return Bounded(self.limit)
+
+    kind = type("Grown", (Plain,), {"mailbox": Growing()})
+    async with quiet(system) as s:
+        refs: list[Ref[Any]] = [await s.spawn(f"g{number}", kind) for number in range(MANY)]
+        limits = [ref.recipient.mailbox.limit for ref in refs]  # type: ignore[union-attr]
+        assert limits == sorted(set(limits))
+
+
+async def test_a_class_may_be_of_any_kind_and_name(system: Systems) -> None:
+    class Unhashable(type):
+        def __eq__(cls, other: object) -> bool:
+            return cls is other
+
+    kinds: list[Any] = [Unhashable("Odd", (Plain,), {}), type("a/b", (Plain,), {}), type("", (Plain,), {})]
+    async with quiet(system) as s:
+        for kind in kinds:
+            for number in range(MANY):
+                ref: Ref[Any] = await s.spawn(f"n{number}", kind)
+                assert await ref.ask(Plain.add, 1) == [0, 1]
+                await s.end(ref)
+
+
+async def test_a_class_that_changes_at_each_spawn_is_like_any_other(system: Systems) -> None:
+    class Counted(Plain):
+        made = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            Counted.made += 1
+
+    async with quiet(system) as s:
+        for number in range(100):
+            ref = await s.spawn(f"c{number}", Counted)
+            assert await ref.ask(Plain.where) == (f"/c{number}",) * 3
+        assert Counted.made == 100
+
+
+async def test_one_that_is_told_of_has_not_begun(system: Systems) -> None:
+    async with quiet(system) as s:
+        seen: list[tuple[str, int]] = []
+
+        def look(event: ActorSpawned) -> None:
+            actor: Any = s.ref(event.path, Plain).recipient
+            seen.append((actor.state, actor.incarnation))
+
+        s.subscribe(look, ActorSpawned)
+        for number in range(MANY):
+            await s.spawn(f"p{number}", Plain)
+        assert seen == [("starting", 0)] * MANY

@@ -12,9 +12,10 @@ from upright.actors import Actor, Ref
 from upright.actors.testing import Recorder, settle
 from upright.persistence import Durable, Memory, OutcomeUnknown
 from upright.persistence.events import StoreFailing
-from upright.persistence.journal import WORTH
+from upright.persistence.flights import MOST
+from upright.persistence.journal import GROUP, WORTH
 from upright.persistence.memory_engine import MemoryEngine
-from upright.persistence.records import Batch, Written
+from upright.persistence.records import NOBODYS, Batch, RecordWrite, Step, Verdict, Written
 from upright.persistence.syncer import SyncFailed
 
 pytestmark = pytest.mark.anyio
@@ -203,3 +204,57 @@ async def test_a_stop_waits_for_the_disk(system: Systems, disk: Disk) -> None:
     await disk.has_it()
     await stopping
     assert count_done(telling) == 1
+
+
+async def test_who_waits_for_what_was_given_before_waits_for_nothing_that_comes_after(
+    system: Systems, disk: Disk
+) -> None:
+    store = Memory()
+    async with quiet(system, store=store) as s:
+        clerk = await s.spawn("clerk", Clerk, [])
+        tells(clerk, range(WORTH))
+        await settle()  # the messages are under way, and their acks are written
+        flushed = asyncio.ensure_future(store.flushed())
+        await settle()
+        assert not flushed.done(), "somebody may still wait for these"
+        tells(clerk, range(WORTH, 2 * WORTH))
+        await settle()
+        disk.waiting.pop(0).set_result(None)
+        await settle()
+        assert disk.waiting
+        assert flushed.done()
+        await disk.has_it()
+
+
+async def test_when_the_disk_stalls_only_so_much_is_written_before_it_goes_on(system: Systems, disk: Disk) -> None:
+    count = MOST + 2 * GROUP
+    async with quiet(system, store=Memory()) as s:
+        clerk = s.ref("/elsewhere/clerk", Clerk)
+        telling: list[asyncio.Task[object]] = []
+        for first in range(0, count, GROUP):
+            telling += tells(clerk, range(first, first + GROUP))
+            await settle()
+        assert sum(len(batch.puts) for batch in disk.batches) == MOST
+        await disk.has_it()
+        assert count_done(telling) == MOST
+        await disk.has_it()
+        assert count_done(telling) == count
+
+
+async def test_what_one_does_who_hears_of_a_broken_disk_keeps_no_other_from_hearing(
+    system: Systems, disk: Disk
+) -> None:
+    store, verdicts, raised = Memory(), list[Verdict](), list[object]()
+
+    def stumbles(_: Verdict) -> None:
+        raise LookupError("on purpose")
+
+    async with quiet(system, store=store):
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+        for settled in (stumbles, verdicts.append):
+            store.settle(Step(NOBODYS, "save", records=(RecordWrite("kind", "name", 0, b"x"),)), settled)
+        await settle()
+        await disk.breaks()
+        assert [type(error) for error in raised] == [LookupError]
+    assert verdicts in (["lost"], ["conflict"])
+    assert disk.opened == 2
