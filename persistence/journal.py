@@ -177,9 +177,10 @@ class Journal:
                     await self._write_failed(known, batch, puts, steps)
                     self._singly = len(steps)
             else:
-                self._pause = PAUSE
-                if puts or steps:  # one that only looked for messages wrote nothing, which a full disk lets it do
-                    self.trouble = None
+                if written.lasting is None and (
+                    puts or steps
+                ):  # one that only looked wrote nothing: a full disk lets it
+                    self._pause, self.trouble = PAUSE, None
                 self._under_way, self._taken = [], self._taken + len(steps)
                 self._flights.take(written, puts, steps)
                 self._hand_out(written, batch)
@@ -215,7 +216,9 @@ class Journal:
 
     def _landed(self, error: StoreError | None) -> None:
         """What was under way to the disk is there, or nobody knows whether it is."""
-        if error is not None and self._unknown is None:
+        if error is None and self._unknown is None:
+            self._pause, self.trouble = PAUSE, None
+        elif error is not None and self._unknown is None:
             self._unknown = self.trouble = error
             self._failed(error)
         self._rouse()

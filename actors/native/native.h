@@ -25,7 +25,7 @@
 /* Class, field: one line for each class that is looked into. */
 #define FIELDS(X)                                                                                                    \
     X(Activity, count) X(Blueprint, actor) X(Blueprint, mailbox) X(Blueprint, serves)                                \
-    X(Birth, children) X(Birth, name) X(Birth, nursery)                                                             \
+    X(Birth, children) X(Birth, name) X(Birth, nursery)                                                              \
     X(Deadlines, _last) X(Deadlines, _number) X(Deadlines, now)                                                      \
     X(Dispatcher, _shown) X(Dispatcher, clock) X(Dispatcher, idle) X(Dispatcher, left) X(Dispatcher, now)            \
     X(Dispatcher, ready) X(Dispatcher, stint) X(Dispatcher, until)                                                   \
@@ -34,7 +34,7 @@
     X(EventBus, every_message) X(EventBus, heard)                                                                    \
     X(Handler, function) X(Handler, limit)                                                                           \
     X(HandlerTable, known)                                                                                           \
-    X(Identity, blueprint) X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox) \
+    X(Identity, blueprint) X(Identity, gone) X(Identity, handlers) X(Identity, life) X(Identity, mailbox)            \
     X(Identity, path) X(Identity, runtime)                                                                           \
     X(Life, attention) X(Life, cell) X(Life, context) X(Life, control) X(Life, detached) X(Life, instance)           \
     X(Life, lane) X(Life, leaving) X(Life, phase) X(Life, runtime) X(Life, seat) X(Life, stack) X(Life, variables)   \

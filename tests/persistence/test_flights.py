@@ -13,7 +13,7 @@ from upright.actors.testing import Recorder, settle
 from upright.persistence import Durable, Memory, OutcomeUnknown
 from upright.persistence.events import StoreFailing
 from upright.persistence.flights import MOST
-from upright.persistence.journal import GROUP, WORTH
+from upright.persistence.journal import GROUP, PAUSE, WORTH
 from upright.persistence.memory_engine import MemoryEngine
 from upright.persistence.records import NOBODYS, Batch, RecordWrite, Step, Verdict, Written
 from upright.persistence.syncer import SyncFailed
@@ -190,6 +190,28 @@ async def test_when_the_disk_breaks_all_that_was_under_way_is_unknown_and_the_st
         await s.idle()
         assert set(Counter(noted).values()) <= {1, 2}
         assert set(noted) == {*range(2 * WORTH + 1)}
+
+
+async def test_a_disk_that_breaks_again_and_again_is_asked_ever_less(system: Systems, disk: Disk) -> None:
+    store, clock = Memory(), asyncio.get_running_loop()
+    async with quiet(system, store=store) as s:
+        clerk, waits = s.ref("/elsewhere/clerk", Clerk), list[float]()
+        for number in range(4):
+            telling = asyncio.ensure_future(clerk.tell(Clerk.note, number))
+            began = clock.time()
+            while not disk.waiting:  # noqa: ASYNC110  # no event tells it
+                await asyncio.sleep(PAUSE / 4)
+            waits.append(clock.time() - began)
+            await disk.breaks()
+            assert isinstance(telling.exception(), OutcomeUnknown)
+            assert store.trouble is not None
+        assert waits == pytest.approx([0.0, PAUSE, 2 * PAUSE, 4 * PAUSE], abs=PAUSE / 2)
+        telling = asyncio.ensure_future(clerk.tell(Clerk.note, 9))
+        await asyncio.sleep(10 * PAUSE)
+        assert store.trouble is not None, "it is written, and the disk may break once more"
+        await disk.has_it()
+        assert telling.done()
+        assert store.trouble is None
 
 
 async def test_a_stop_waits_for_the_disk(system: Systems, disk: Disk) -> None:
