@@ -177,9 +177,8 @@ class Journal:
                     await self._write_failed(known, batch, puts, steps)
                     self._singly = len(steps)
             else:
-                if written.lasting is None and (
-                    puts or steps
-                ):  # one that only looked wrote nothing: a full disk lets it
+                wrote = bool(puts or steps)  # who only looks writes nothing, which a full disk lets them do
+                if wrote and written.lasting is None:
                     self._pause, self.trouble = PAUSE, None
                 self._under_way, self._taken = [], self._taken + len(steps)
                 self._flights.take(written, puts, steps)
