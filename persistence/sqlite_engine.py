@@ -288,8 +288,8 @@ class SqliteEngine:
         return found
 
     async def lasts(self) -> None:
-        """See `Engine.lasts`."""
-        if self._synchronous == "full":
+        """See `Engine.lasts`. Who only looks at the file, beside whoever has it open, does not wait."""
+        if self._synchronous == "full" and self._syncer is not None:
             await self._sync()
 
     def _shorten_log(self) -> None:
