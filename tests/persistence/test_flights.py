@@ -280,3 +280,18 @@ async def test_what_one_does_who_hears_of_a_broken_disk_keeps_no_other_from_hear
         assert [type(error) for error in raised] == [LookupError]
     assert verdicts in (["lost"], ["conflict"])
     assert disk.opened == 2
+
+
+async def test_what_is_under_way_lands_although_the_journal_has_ended(system: Systems, disk: Disk) -> None:
+    store: Any = Memory()
+    async with quiet(system, store=store) as s:
+        clerk = s.ref("/elsewhere/clerk", Clerk)
+        telling = tells(clerk, range(WORTH))
+        await settle()
+        telling += tells(clerk, range(WORTH, 2 * WORTH))
+        await settle()
+        assert len(disk.waiting) == 2
+        store._journal._task.cancel()
+        await settle()
+        await disk.has_it()
+        assert [task.exception() for task in telling] == [None] * (2 * WORTH)
