@@ -34,12 +34,8 @@ from .runtime import Activity, Runtime
 from .seat import COUNTS_TELL, TURN, Seat
 
 PLACES: tuple[tuple[Any, str], ...] = (
-    (Ref, "ask"),
-    (Cell, "child"),
-    (Life, "serve"),
-    (Ref, "tell"),
-    (Dispatcher, "work"),
-)
+    (Ref, "ask"), (Ref, "tell"), (Life, "serve"), (Dispatcher, "work"), (Birth, "child"),
+)  # fmt: skip
 PYTHON: dict[tuple[Any, str], Any] = {(owner, name): getattr(owner, name) for owner, name in PLACES}
 """The methods that are replaced, as they stand in their rooms."""
 CLASSES = (

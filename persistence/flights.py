@@ -24,16 +24,13 @@ Heard = Callable[[list[Receipt]], None]
 Puts = list[tuple[list[Outgoing], asyncio.Future[list[Receipt]], Heard | None]]
 """New messages, their receipts to come, and who is to hear of these before anybody can answer them."""
 Steps = list[tuple[Step, Settled]]
-
-
 Told = tuple[tuple[Step, Settled], Verdict]
 
 
 class Flight(NamedTuple):
     """What of one batch is to be told of."""
 
-    puts: Puts
-    receipts: list[Receipt]
+    puts: list[tuple[asyncio.Future[list[Receipt]], list[Receipt]]]
     steps: list[Told]
     then: list[asyncio.Future[None]]
     """Who waits until it has landed, and all before it."""
@@ -66,23 +63,26 @@ class Flights:
 
     def take(self, written: Written, puts: Puts, steps: Steps) -> None:
         """A batch is written. Who may know of it only when it is on disk hears of it then, the others hear now."""
-        first = 0
-        for messages, _, heard in puts:
+        flight, first = Flight([], [], []), 0
+        for messages, stored, heard in puts:
             last = first + len(messages)
+            receipts = written.receipts[first:last]
             if heard is not None:
-                heard(written.receipts[first:last])
+                heard(receipts)
+            flight.puts.append((stored, receipts))
             first = last
         lasting, settled = written.lasting, zip(steps, written.verdicts, strict=True)
         if lasting is None:
-            self._answer(Flight(puts, written.receipts, [*settled], []))
+            flight.steps.extend(settled)
+            self._answer(flight)
             return
-        now, later = list[Told](), Flight(puts, written.receipts, [], [])
+        now = list[Told]()
         for one in settled:  # of one that was refused nothing was written
-            (later.steps if one[1] == "ok" and one[0][0].lasts else now).append(one)
+            (flight.steps if one[1] == "ok" and one[0][0].lasts else now).append(one)
         self._settle(now)
-        self._under_way.append(later)
-        self._size += len(puts) + len(later.steps)
-        lasting.add_done_callback(functools.partial(self._land, later))
+        self._under_way.append(flight)
+        self._size += len(flight.puts) + len(flight.steps)
+        lasting.add_done_callback(functools.partial(self._land, flight))
 
     def _land(self, flight: Flight, lasting: asyncio.Future[None]) -> None:
         self._under_way.remove(flight)
@@ -93,8 +93,8 @@ class Flights:
             self._answer(flight)
         else:
             unknown = OutcomeUnknown(f"what was written could not be synced: {told(error)}")
-            fail(flight.puts, unknown)
-            self._settle([(step, "lost") for step, _ in flight.steps])
+            fail([stored for stored, _ in flight.puts], unknown)
+            self.lose([step for step, _ in flight.steps])
         pass_on(flight.then)
         self._landed(unknown)
 
@@ -106,12 +106,9 @@ class Flights:
         if crash_points.on:
             crash_points.at(Point.SYNCED)
         self._settle(flight.steps)
-        first = 0
-        for messages, stored, _ in flight.puts:
-            last = first + len(messages)
+        for stored, receipts in flight.puts:
             if not stored.done():
-                stored.set_result(flight.receipts[first:last])
-            first = last
+                stored.set_result(receipts)
         if crash_points.on:
             crash_points.at(Point.ANSWERED)
 
@@ -124,9 +121,9 @@ class Flights:
                 self._loop.call_exception_handler(context)
 
 
-def fail(puts: Puts, error: StoreError) -> None:
-    """Tell those who wait for these."""
-    for _, stored, _ in puts:
+def fail(waiting: Iterable[asyncio.Future[list[Receipt]]], error: StoreError) -> None:
+    """Tell those who wait for their receipts."""
+    for stored in waiting:
         if not stored.done():
             stored.set_exception(error)
             stored.exception()  # marks it as seen: the sender may be gone

@@ -71,10 +71,7 @@ class Journal:
         pass_on([barrier for barrier, _ in self._barriers])
         pass_on(self._looks)
         puts, self._puts, steps, self._steps = self._puts, [], self._steps, []
-        for _, stored, _ in puts + self._under_way:
-            if not stored.done():
-                stored.set_exception(StoreUnavailable("the store's journal has ended"))
-                stored.exception()
+        fail([stored for _, stored, _ in puts + self._under_way], StoreUnavailable("the store's journal has ended"))
         self._flights.lose(steps)
 
     async def stop(self) -> None:
@@ -95,14 +92,14 @@ class Journal:
             raise StoreUnavailable("the store's journal has ended: start the system anew")
         stored: asyncio.Future[list[Receipt]] = asyncio.Future(loop=self._loop)  # `create_future`, without the call
         self._puts.append((messages, stored, heard))
-        if self._work is not None and (not self._flights or self._is_worth):
+        if self._work is not None and self._may_write:
             self._rouse()
         return stored
 
     def settle(self, step: Step, settled: Settled) -> None:
         """Write what becomes of a delivery, and call `settled` with the verdict."""
         self._steps.append((step, settled))
-        if self._work is not None and (not self._flights or self._is_worth):
+        if self._work is not None and self._may_write:
             self._rouse()
 
     def flushed(self) -> asyncio.Future[None]:
@@ -137,7 +134,7 @@ class Journal:
                     await self._reopen()
                     await self._wait()
             self._pass_barriers()
-            if not self._has_work or (self._flights and (not self._is_worth or self._flights.is_full)):
+            if not (self._has_work and self._may_write):
                 if self._closing and not self._flights and not self._has_work:
                     return
                 self._work = self._loop.create_future()
@@ -187,9 +184,10 @@ class Journal:
                 await asyncio.sleep(0)  # what need not be synced was written without a wait: let others run too
 
     @property
-    def _is_worth(self) -> bool:
-        """Whether enough has come to be written while the disk is busy with what was written before."""
-        return len(self._puts) + len(self._steps) >= WORTH
+    def _may_write(self) -> bool:
+        """Whether the disk is not busy with what was written before, or enough has come to be written meanwhile."""
+        flights = self._flights
+        return not flights or (len(self._puts) + len(self._steps) >= WORTH and not flights.is_full)
 
     @property
     def _has_work(self) -> bool:
@@ -232,36 +230,29 @@ class Journal:
             self._barriers = [(barrier, steps) for barrier, steps in self._barriers if steps > self._taken]
             self._flights.after(passed)
 
-    def _separate(
-        self, batch: Batch, puts: Puts,
-        steps: Steps,
-    ) -> None:  # fmt: skip
+    def _separate(self, batch: Batch, puts: Puts, steps: Steps) -> None:
         """The batch failed in a way that is no weather: find out which of it is to blame, and write the rest."""
         self._puts, self._steps = puts + self._puts, steps + self._steps
         self.consumers.undo(batch)
         self._pardons = batch.pardons + self._pardons
         self._singly = len(puts) + len(steps)
 
-    def _drop(
-        self, error: StoreError, puts: Puts,
-        steps: Steps,
-    ) -> None:  # fmt: skip
+    def _drop(self, error: StoreError, puts: Puts, steps: Steps) -> None:
         """What cannot be written even alone fails alone. A delivery that cannot end is handed out at the next start."""
         self._failed(error)
-        fail(puts, error)
+        fail([stored for _, stored, _ in puts], error)
+        self._give_up(steps)
+
+    def _give_up(self, steps: Steps) -> None:
         self._taken += len(steps)
         self._flights.lose(steps)
 
-    async def _write_failed(
-        self, error: StoreError, batch: Batch, puts: Puts,
-        steps: Steps,
-    ) -> None:  # fmt: skip
-        fail(puts, error)
+    async def _write_failed(self, error: StoreError, batch: Batch, puts: Puts, steps: Steps) -> None:
+        fail([stored for _, stored, _ in puts], error)
         self.trouble = error
         self._failed(error)
         if self._closing or isinstance(error, OutcomeUnknown):
-            self._taken += len(steps)
-            self._flights.lose(steps)
+            self._give_up(steps)
             if not self._closing:
                 await self._reopen()
         else:

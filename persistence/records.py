@@ -234,7 +234,7 @@ class Written(msgspec.Struct):
     was claimed. `next_due`: when the next message of an address that was wanted comes due. `depths`: how many
     unfinished messages the addresses have that were touched. `gained`: the strict addresses that this session has from
     now on; another may have written their states until now. `lasting`: done when what of it `Batch.lasts` is on disk,
-    or fails with `OutcomeUnknown`; None if it is.
+    or fails where nobody can tell; None if it is.
     """
 
     verdicts: list[Verdict]

@@ -99,7 +99,7 @@ class Store:
             asked, self._asked = self._asked, {}
             for id, waiting in asked.items():
                 for question, front in waiting:
-                    fail(question, stopped(id, front.path))
+                    question.fail(stopped(id, front.path))
 
     async def story(self, id: int) -> list[StoryEvent]:
         """The life of a message so far, from `stored` on; empty if nothing is known of it."""
@@ -298,7 +298,7 @@ class Store:
     async def answer(self, receipt: Receipt, question: Envelope, front: Any) -> None:
         """Answer a question that is expected; if its message has ended without a reply, say so."""
         if self._journal is None:  # it was closed while the message was stored
-            fail(question, stopped(receipt.id, front.path))
+            question.fail(stopped(receipt.id, front.path))
         elif receipt.duplicate:
             for id, reply in (await self._engine.replies([receipt.id])).items():
                 self.replied(id, reply if reply is not None else failed("it has ended without a reply"))
@@ -313,7 +313,7 @@ class Store:
             try:
                 future.set_result(read_reply(codec, reply, front.path, front.runtime.locate))
             except Exception as error:
-                fail(question, error)
+                question.fail(error)
 
     def _forget(self, id: int, question: Envelope) -> None:
         waiting = self._asked.get(id)
@@ -335,14 +335,6 @@ class Store:
         if self._journal is None:
             raise StoreUnavailable("expected an open store: its system is not running")
         return self._journal
-
-
-def fail(question: Envelope, error: Exception) -> None:
-    """There will be no reply."""
-    future = question.reply
-    if future is not None and not future.done():
-        future.set_exception(error)
-        future.exception()  # marks it as seen: the asker may have gone just now
 
 
 def stopped(id: int, path: str) -> ActorGone:
