@@ -32,6 +32,7 @@ from .options import Blueprint
 from .refs import ASK_WITHIN, Ref
 from .runtime import Activity, Runtime
 from .seat import COUNTS_TELL, TURN, Seat
+from .waking import Waker
 
 PLACES: tuple[tuple[Any, str], ...] = (
     (Ref, "ask"), (Ref, "tell"), (Life, "serve"), (Dispatcher, "work"), (Birth, "child"),
@@ -39,8 +40,8 @@ PLACES: tuple[tuple[Any, str], ...] = (
 PYTHON: dict[tuple[Any, str], Any] = {(owner, name): getattr(owner, name) for owner, name in PLACES}
 """The methods that are replaced, as they stand in their rooms."""
 CLASSES = (
-    Activity, Birth, Blueprint, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable, Identity, Life,
-    Link, Mailbox, Nursery, Question, Ref, Runtime, Seat,
+    Activity, Birth, Blueprint, Carrier, Cell, Deadlines, Dispatcher, Envelope, EventBus, Handler, HandlerTable,
+    Identity, Life, Link, Mailbox, Nursery, Question, Ref, Runtime, Seat, Waker,
 )  # fmt: skip
 METHODS: dict[tuple[Any, str], Any] = {}
 """What replaces them; empty where there is no accelerator."""
@@ -59,7 +60,6 @@ def _built() -> dict[tuple[Any, str], Any]:
         "ASK_WITHIN": ASK_WITHIN,
         "BUDGET": BUDGET,
         "CHILDLESS": CHILDLESS,
-        "CarrierCancelling": Carrier.cancelling,
         "FIRST_LOOK": FIRST_LOOK,
         "FUTURE_LOOP": ("loop",),
         "Future": asyncio.Future,

@@ -10,10 +10,9 @@ from typing import Any, Self
 from . import events
 from .actor import Actor
 from .dispatcher import Dispatcher
-from .ending import FATAL
 from .envelope import Link
 from .errors import Ignore, StartFailed
-from .exits import Crashed
+from .exits import FATAL, Crashed
 from .handover import Handover
 from .identity import Identity
 from .life import Life

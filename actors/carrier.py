@@ -34,9 +34,12 @@ class Running(Protocol):
 class Carrier(asyncio.Task[None]):
     """Looks like a task of the handler that runs or waits in it. A name that is set is not kept: it has many owners.
 
-    It has no `__init__`, since one is made for each wait; whoever makes it sets `running`.
+    It has no `__init__`, since one is made for each wait; whoever makes it sets `running`, and `struck` to False.
     """
 
+    __slots__ = ("struck",)
+    struck: bool
+    """Whether it was ever cancelled; a slot, for it is asked for after every activation."""
     running: Running
     job: Carried | None = None
     """The one that it stays with."""
@@ -44,6 +47,11 @@ class Carrier(asyncio.Task[None]):
     """The path of the one that it carried last, while the loop is in debug mode, where each ends a step of its own: a
     step that took long is logged with the name that the task has then.
     """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the handler that waits in it; or, while one runs, this task, which then carries nobody else."""
+        self.struck = True
+        return super().cancel(msg)
 
     def get_name(self) -> str:
         """The actor's path and the handler; from any thread."""

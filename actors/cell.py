@@ -16,7 +16,7 @@ from .errors import ActorGone, Ignore, StartFailed
 from .exits import Crashed, Exit, Failed, Killed, Shutdown
 from .handlers import Handler
 from .life import Life
-from .message import told
+from .message import said, told
 from .options import Blueprint
 from .parent import Parent, ending_order
 from .refs import Ref
@@ -132,13 +132,14 @@ class Cell(Birth):
         assert life is not None
         if isinstance(exit, Failed) and life.leaving is not None:
             exit = life.leaving  # it may have been asked to end for good, while others that overlap came to their ends
+        error = exit.error if isinstance(exit, Crashed) else asyncio.CancelledError("it was stopped first")
+        if isinstance(error, Ignore):
+            exit = Shutdown(": ".join(filter(None, ("it declined to start", said(error)))))
         self.exit = exit
         self.mailbox.asleep = False
         ready, self._ready = self._ready, None
         if ready is not None and not ready.done():
-            error = exit.error if isinstance(exit, Crashed) else None
-            failure = self._start_failed(error if error is not None else asyncio.CancelledError("it was stopped first"))
-            ready.set_exception(failure)
+            ready.set_exception(self._start_failed(error))
             ready.exception()  # marks it as seen: whoever waited may be gone
         if isinstance(exit, Failed) and not self._halting:
             self._disarm()
@@ -201,7 +202,7 @@ class Cell(Birth):
             await child.bury()
             raise error from error.__cause__
         except asyncio.CancelledError:
-            child.cancel()
+            child.cancel(children=False)  # those that are up end as in any failed start
             _ = self.runtime.keep(child.end("whoever wanted it was cancelled"), f"{child.path} end")
             raise
         # Not one that the child keeps, as few need it.

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from .carrier import RESTING, Carried, Carrier
 from .handover import Handover
+from .waking import Waker
 
 SLICE = 64
 """Activations between two returns to the event loop, at most."""
@@ -70,6 +71,7 @@ class Dispatcher:
         "ready",
         "stint",
         "until",
+        "waker",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shown: "Dispatcher | None" = None) -> None:
@@ -92,6 +94,8 @@ class Dispatcher:
         """Activations until the carrier should return to the event loop, at the beginning and now."""
         self.until = 0.0
         """When the carrier should return to the event loop; a drain looks at it now and then."""
+        self.waker: Waker = Waker(loop) if shown is None else shown.waker
+        """Who gives replies."""
 
     def push(self, job: Job) -> None:
         """Queue a job for one activation."""
@@ -132,7 +136,7 @@ class Dispatcher:
         # An empty context: a carrier must not keep the request id, say, of whoever happened to start the system.
         # Not loop.create_task: an eager task factory would run the queue inside of whoever pushes.
         task = Carrier(self._main(), loop=self._loop, name=RESTING, context=Context())
-        task.running = self._shown
+        task.running, task.struck = self._shown, False
         self._carriers.add(task)
         self._server = task
         task.add_done_callback(self._fired)
@@ -180,10 +184,12 @@ class Dispatcher:
                     if task.after:
                         task.after = ""
                     self._begin_stint()
-                if task.cancelling() and not self._solo:
-                    # The handler cancelled its task and then did not wait. That must not hit the next actor.
-                    self._retire()
-                    return
+                if task.struck:
+                    if not self._solo:
+                        # The handler cancelled its task and then did not wait. That must not hit the next actor.
+                        self._retire()
+                        return
+                    task.struck = task.cancelling() > 0
                 continue
             job, steps, awaited = waits
             job.pauses()
@@ -216,9 +222,7 @@ class Dispatcher:
             except StopIteration as end:
                 self._shown.now = None
                 left -= 1
-                if (
-                    end.value or left <= 0 or (not left & 7 and self.clock() > self.until) or task.cancelling()
-                ):  # fmt: skip
+                if end.value or left <= 0 or (not left & 7 and self.clock() > self.until) or task.struck:
                     if self.stint == 1:
                         task.after = job.path
                     break

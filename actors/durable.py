@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from .clock import number
 from .envelope import IN_HAND, Envelope, Question
 from .seat import Seat
 
@@ -85,7 +86,8 @@ class Configurable:
 
     def at(self, when: datetime) -> Self:
         """This ref, whose messages are due then. Raises `ValueError` for a time without a zone."""
-        if when.tzinfo is None:
+        given: object = when
+        if not isinstance(given, datetime) or given.tzinfo is None:
             raise ValueError(f"expected at to be a time with a zone, such as datetime.now(UTC), got {when!r}")
         return self._sending(at=when.timestamp(), delay=0.0)
 
@@ -98,9 +100,10 @@ class Configurable:
 
     def expiring(self, after: float) -> Self:
         """This ref, whose messages are not handled any more after so many seconds; they go to quarantine then."""
-        if not after > 0:
+        value = number(after)
+        if not value > 0:
             raise ValueError(f"expected expiring to be more than 0 seconds, got {after!r}")
-        return self._sending(expires=float(after))
+        return self._sending(expires=value)
 
 
 def text(verb: str, key: str) -> str:
@@ -117,9 +120,10 @@ def text(verb: str, key: str) -> str:
 
 def seconds(verb: str, delay: float) -> float:
     """The delay, if it is one."""
-    if not delay >= 0 or delay == math.inf:
+    value = number(delay)
+    if not 0 <= value < math.inf:
         raise ValueError(f"expected {verb} to get 0 or more seconds, got {delay!r}")
-    return float(delay)
+    return value
 
 
 class Keeper(Protocol):
@@ -204,7 +208,7 @@ class Renew(Exception):
     """
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
+        super().__init__(type(error).__name__)  # not what it says of itself: it may raise if asked
         self.error = error
 
 

@@ -1,20 +1,18 @@
 """How an incarnation ends: what an error in a handler means, and the steps from the last message to the burial."""
 
 import asyncio
+from contextvars import Context as Variables
 from typing import Any
 
 import anyio
 
 from .durable import Renew
-from .envelope import DONE, IN_HAND, MOVED, Envelope, deadline_of
-from .errors import Refuse, WrongArguments
+from .envelope import DONE, IN_HAND, MOVED, Envelope, Question, deadline_of
+from .errors import ActorRestarting, Refuse, WrongArguments
 from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
-from .exits import Crashed, Exit, Failed, Killed, is_clean
-from .incarnation import OVER, STOPPED, STOPPING, Incarnation, outcome
+from .exits import Crashed, Exit, Failed, Killed, is_clean, is_fatal
+from .incarnation import OVER, RUNNING, STOPPED, STOPPING, Incarnation
 from .seat import TURN, Seat, variables_of
-
-FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""Not an actor's to judge: they end the loop itself."""
 
 
 class Ending(Incarnation):
@@ -29,11 +27,29 @@ class Ending(Incarnation):
         self.variables = variables_of(self.context)
         return seat
 
+    def reseat(self) -> Seat | None:
+        """Another seat, since the one that served so far belongs to a message for good; None where its context does as
+        well.
+        """
+        seat, self.seat = self.seat, None
+        if seat is not None:
+            seat.turn = None
+        if len(self.context) > 1:
+            self.context = Variables()
+            return None
+        return self.take_seat()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has nothing in hand, and no timer, task or notice that will bring something."""
+        busy = self.turn is not None or self.control or self.leaving is not None or self.stack is not None
+        return self.phase == RUNNING and not (busy or self._timers or (self._tasks is not None and self._tasks.all()))
+
     def settle_error(self, envelope: Envelope, error: BaseException, called: bool) -> Exit | None:
         """A handler raised, or could not be `called`: answer the asker; the exit that follows, or None where the actor
         goes on.
         """
-        if isinstance(error, FATAL):
+        if is_fatal(error, self.carrier):
             self.struck(error)
             raise error
         moved, envelope.phase = envelope.phase == MOVED, max(envelope.phase, DONE)
@@ -103,9 +119,9 @@ class Ending(Incarnation):
                 await self.end_dependants()
             if started and not self.killed:
                 await self.instance.stopping(exit)
-        except FATAL:
-            raise
         except BaseException as error:
+            if is_fatal(error, self.carrier):
+                raise
             if not self.killed:
                 self.hook_failed("stopping", error)
                 exit = outcome(exit, error)
@@ -153,6 +169,14 @@ class Ending(Incarnation):
             self.runtime.bus.emit(AskExpired(self.path, envelope.handler.name, max(late, 0.0)))
         return True
 
+    def refuse_impatient(self) -> None:
+        """End the asks that wait here but chose not to wait through a restart."""
+        mailbox = self.cell.mailbox
+        if not (len(mailbox) or mailbox.waiting):
+            return
+        for envelope in mailbox.take_out(lambda waits: isinstance(waits, Question) and waits.fail_fast):
+            envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
+
     def hook_failed(self, hook: str, error: BaseException) -> None:
         """Tell that `stopping()` or `undelivered()` raised."""
         if self.runtime.bus.wants(HookFailed):
@@ -173,3 +197,8 @@ def was_called(error: BaseException) -> bool:
 def outcome_of(end: Exit | None) -> str:
     """How a handler that raised ended, for the event."""
     return "refused" if end is None else "killed" if isinstance(end, Killed) else "crashed"
+
+
+def outcome(exit: Exit, error: BaseException) -> Exit:
+    """The exit of an incarnation whose clean end was spoiled by an error."""
+    return Crashed(error) if is_clean(exit) else exit

@@ -54,7 +54,7 @@ class Envelope(msgspec.Struct, eq=False):
 class Link:
     """A turn that asks, as a link in the chain of asks; whoever is asked points to it.
 
-    `host`: whose turn. `turn`: None once it is over. `waits_for`: who was asked last, and the reply that is awaited.
+    `host`: whose turn. `turn`: None once it is over. `waits_for`: by the replies that it awaits, who has the questions.
     """
 
     __slots__ = ("host", "turn", "waits_for")
@@ -62,7 +62,12 @@ class Link:
     def __init__(self, host: Host, turn: Envelope) -> None:
         self.host = host
         self.turn: Envelope | None = turn
-        self.waits_for: tuple[Any, asyncio.Future[Any]] | None = None
+        self.waits_for: dict[asyncio.Future[Any], Any] = {}
+
+    def waits_at(self, reply: asyncio.Future[Any] | None, recipient: object) -> None:
+        """A question was handed on, and is there now; unless nobody waits for it any more."""
+        if reply in self.waits_for:
+            self.waits_for[reply] = recipient
 
 
 class Question(Envelope, eq=False):
@@ -82,6 +87,12 @@ class Question(Envelope, eq=False):
 
 class Own(Envelope, eq=False):
     """What an incarnation sends to itself: ticks, piped results. It dies with the incarnation, and is never dropped."""
+
+
+class Notice(Own, eq=False):
+    """What comes before the next message: a child has ended, a `Down`. `token`: to take it back by."""
+
+    token: object = None
 
 
 def deadline_of(turn: Envelope | None) -> float:

@@ -31,6 +31,7 @@ async def pass_on(
                 turn.fail(circle)
                 turn.phase = MOVED
                 return
+            turn.caller.waits_at(turn.reply, recipient)
         turn.forwarded = (envelope,)
     try:
         await ref.deliver(envelope)

@@ -76,6 +76,8 @@ class Identity:
         """What it is doing, in a word."""
         if self.gone:
             return "ended"
+        if self.burying:
+            return "stopping"
         life = self.life
         if life is None:
             return "starting"

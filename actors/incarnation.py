@@ -11,8 +11,8 @@ from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, DETACHED, IN_HAND, Envelope, Link, Own, Question
-from .errors import ActorGone, ActorRestarting, Detached
+from .envelope import BESIDE, DETACHED, IN_HAND, Envelope, Link, Notice, Own
+from .errors import ActorGone, Detached
 from .events import ActorCrashed, Event
 from .exits import Crashed, Exit, Failed, Killed, is_clean
 from .handlers import Handler, HandlerTable, describe
@@ -84,8 +84,8 @@ class Incarnation:
 
     __slots__ = (
         "_stash", "_tasks", "_timers", "_watches", "attention", "beside", "carrier", "cell", "control", "context",
-        "detached", "gated", "instance", "killed", "lane", "leaving", "number", "overlapping", "passage", "paused",
-        "paused_at", "phase", "ready", "runtime", "seat", "stack", "starter", "variables",
+        "detached", "gated", "instance", "killed", "lane", "leaving", "notices", "number", "overlapping", "passage",
+        "paused", "paused_at", "phase", "ready", "runtime", "seat", "stack", "starter", "variables",
     )  # fmt: skip
 
     def __init__(self, cell: Home, number: int, lane: Dispatcher, starter: Link | None) -> None:
@@ -99,9 +99,9 @@ class Incarnation:
         self.attention = self.passage is not None
         self.killed = self.detached = self.gated = self.paused = False
         self.paused_at: float | None = None
-        self.overlapping = 0
+        self.overlapping = self.notices = 0
         self.leaving: Exit | None = None
-        self.control: deque[tuple[Envelope, object]] | None = None
+        self.control: deque[Notice] | None = None
         self.seat: Seat | None = None
         self.variables: object | None = None
         self.carrier: asyncio.Task[None] | Handover | None = None
@@ -223,13 +223,23 @@ class Incarnation:
             self.control = deque()
         if self.cell.mailbox.restores:
             handler = self.cell.mailbox.saving(handler)
-        self.control.append((Envelope(handler, args, None, None), token))
+        self.control.append(Notice(handler, args, None, None, token=token))
         self.attend_soon()
 
-    def withdraw(self, matches: Callable[[object], bool]) -> None:
-        """Take back notices that were not handled yet."""
+    def withdraw(self, matches: Callable[[object], bool], put_back: bool = False) -> None:
+        """Take back notices that were not handled yet, also those that were set aside and, if `put_back`, those that
+        were put back in front of the mailbox then.
+        """
+
+        def goes(envelope: Envelope) -> bool:
+            return isinstance(envelope, Notice) and matches(envelope.token)
+
         if self.control:
-            self.control = deque(entry for entry in self.control if not matches(entry[1]))
+            self.control = deque(notice for notice in self.control if not goes(notice))
+        if self._stash:
+            self._stash = [envelope for envelope in self._stash if not goes(envelope)]
+        if put_back and self.cell.mailbox.queue:
+            self.cell.mailbox.take_out(goes)
 
     def leave(self, exit: Exit) -> None:
         """End after the message in hand; the first reason given counts. The time to do so runs from now.
@@ -334,16 +344,3 @@ class Incarnation:
         self.put_back_stash()
         if len(self.cell.mailbox):
             self.cell.mailbox.purge()
-
-    def refuse_impatient(self) -> None:
-        """End the asks that wait here but chose not to wait through a restart."""
-        mailbox = self.cell.mailbox
-        if not (len(mailbox) or mailbox.waiting):
-            return
-        for envelope in mailbox.take_out(lambda waits: isinstance(waits, Question) and waits.fail_fast):
-            envelope.fail(ActorRestarting(f"{self.path} is restarting", self.path, handled=False))
-
-
-def outcome(exit: Exit, error: BaseException) -> Exit:
-    """The exit of an incarnation whose clean end was spoiled by an error."""
-    return Crashed(error) if is_clean(exit) else exit

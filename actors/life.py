@@ -13,13 +13,13 @@ from typing import Any
 
 from .context import Context
 from .durable import Delivered
-from .ending import FATAL, Ending, outcome_of, was_called
+from .ending import Ending, outcome_of, was_called
 from .envelope import DONE, IN_HAND, QUEUED, Envelope, Own, Question
 from .events import ActorPaused, ActorResumed
-from .exits import Crashed
+from .exits import Crashed, is_fatal
 from .incarnation import RUNNING, STARTED, STARTING, UNUSED
 from .passage import admitted, permitted
-from .seat import COUNTS_TELL, Seat
+from .seat import COUNTS_TELL
 
 BUDGET = 1_000
 """Messages per activation, at most: what most mailboxes hold, so that who waits for room does so once for many."""
@@ -66,11 +66,11 @@ class Life(Ending):
             if self.cell.mailbox.restores:
                 await self.cell.mailbox.restore(self.instance)
             await self.instance.started()
-        except FATAL as error:
-            self.killed, self.phase = True, RUNNING  # as one that was killed: no `stopping()` follows
-            self.struck(error)
-            raise
         except BaseException as error:
+            if is_fatal(error, self.carrier):
+                self.killed, self.phase = True, RUNNING  # as one that was killed: no `stopping()` follows
+                self.struck(error)
+                raise
             if not self.detached:
                 await self.finish(self.death() if self.killed else Crashed(error), started=False)
             return False
@@ -187,7 +187,7 @@ class Life(Ending):
             else:
                 if reply is not None and envelope.phase == IN_HAND:
                     try:
-                        reply.set_result(result)
+                        self.lane.waker.answer(reply, result)
                     except asyncio.InvalidStateError:
                         pass  # whoever asked has stopped waiting
                 if observed:
@@ -211,24 +211,6 @@ class Life(Ending):
         mailbox.asleep = True
         runtime.activity.add(-1)
         return False
-
-    def reseat(self) -> Seat | None:
-        """Another seat, since the one that served so far belongs to a message for good; None where its context does as
-        well.
-        """
-        seat, self.seat = self.seat, None
-        if seat is not None:
-            seat.turn = None
-        if len(self.context) > 1:
-            self.context = Variables()
-            return None
-        return self.take_seat()
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether it has nothing in hand, and no timer, task or notice that will bring something."""
-        busy = self.turn is not None or self.control or self.leaving is not None or self.stack is not None
-        return self.phase == RUNNING and not (busy or self._timers or (self._tasks is not None and self._tasks.all()))
 
     def pauses(self) -> None:
         """Nothing is taken out for a while: those who wait for room may go on.
@@ -257,12 +239,17 @@ class Life(Ending):
             self.gated = True
             self.pauses()
             return False
-        if control:
+        # Of what comes while the last notice of all that were there is handled, none passes a message that waits: or a
+        # child that crashes as soon as it is up would keep everybody else from being served.
+        if control and not (self.notices < 0 and queue and self.passage is None):
             # In front of everything, one at a time; in the mailbox only for the instant until it is taken below.
-            queue.appendleft(control.popleft()[0])
-        elif self.passage is not None and not self.admit():
-            return False
-        self.attention = bool(control or self.overlapping or self.passage is not None)
+            self.notices = (self.notices if self.notices > 0 else len(control)) - 1 or -bool(queue)
+            queue.appendleft(control.popleft())
+        else:
+            self.notices = 0
+            if self.passage is not None and not self.admit():
+                return False
+        self.attention = bool(control or self.notices or self.overlapping or self.passage is not None)
         return True
 
     def admit(self) -> bool:

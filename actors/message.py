@@ -56,12 +56,16 @@ def told(error: BaseException) -> str:
     >>> told(ValueError("no")), told(KeyError())
     ('ValueError: no', 'KeyError')
     """
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception as broken:
-        return f"{name} (its text cannot be read: {type(broken).__name__})"
+    name, text = type(error).__name__, said(error)
     return f"{name}: {text}" if text else name
+
+
+def said(error: BaseException) -> str:
+    """The text of an error, also when its own `__str__` fails."""
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"(its text cannot be read: {type(broken).__name__})"
 
 
 REASONS = {

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .clock import number
 from .mailbox import Mailbox, MailboxSpec, Owner
 
 Full = Literal["wait", "reject", "drop_new", "drop_old"]
@@ -98,6 +99,6 @@ def encodable(name: str, value: str) -> None:
 
 def seconds(name: str, value: float, least: float = 0.0) -> float:
     """The value, if it is a duration of at least `least` seconds; else `ValueError` with the house's formula."""
-    if not value >= least:
+    if not number(value) >= least:
         raise ValueError(f"expected {name} to be {least:g} or more seconds, got {value!r}")
     return value

@@ -193,7 +193,7 @@ class Ref(Configurable, Generic[A_co]):
             self._refuse_restarting(recipient, envelope)
         bucket = deadlines.add(envelope, self.path)
         if caller is not None:
-            caller.waits_for = (recipient, reply)
+            caller.waits_for[reply] = recipient
         try:
             mailbox = recipient.mailbox
             if len(mailbox.queue) < mailbox.admits:  # what `put_nowait` does, without the call
@@ -211,7 +211,7 @@ class Ref(Configurable, Generic[A_co]):
             if bucket.pop(envelope, None) is None:
                 deadlines.discard(envelope)
             if caller is not None:
-                caller.waits_for = None
+                caller.waits_for.pop(reply, None)
         return result
 
     async def ended(self) -> Exit:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from .errors import StartFailed
+from .errors import Ignore, StartFailed
 from .events import SystemGaveUp
 from .exits import Crashed, Exit, Killed, Shutdown
 from .parent import Child, Parent
@@ -30,10 +30,15 @@ class Root(Parent):
                 if gave_up and self.ctx.bus.wants(SystemGaveUp):
                     self.ctx.bus.emit(SystemGaveUp(child.path, why))
                 self.ctx.shut_down(f"{child.path}: {why}", gave_up)
-            case _ if child.path == self._top:
-                self.ctx.shut_down(f"{child.path} stopped itself")
             case _:
-                self.ctx.background(child.end("it stopped itself"))
+                self.ctx.background(self.let_go(child, "stopped itself"))
+
+    async def let_go(self, child: Child, why: str) -> None:
+        """It is not to come back; without the tree of the system there is no system."""
+        if child.path == self._top:
+            self.ctx.shut_down(f"{child.path} {why}")
+        else:
+            await child.end(f"it {why}")
 
     async def bring_back(self, child: Child, incarnation: int) -> None:
         """Start the next incarnation; a start that fails, or hangs, holds up nobody else."""
@@ -41,6 +46,8 @@ class Root(Parent):
         while child.state == "restarting" and child.incarnation == incarnation:
             try:
                 await child.restart(paused)
+            except Ignore:
+                return await self.let_go(child, "declined to start again")
             except StartFailed:
                 incarnation = child.incarnation
                 await asyncio.sleep(pause)

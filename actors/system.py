@@ -13,7 +13,7 @@ from .completion import to_its_end
 from .context import as_class, blueprint_of
 from .dead_letter_office import PATH
 from .dead_letters import DeadLetters
-from .envelope import IN_HAND, Host
+from .envelope import BESIDE, IN_HAND, Host
 from .errors import ActorError, SystemFailed, SystemNotRunning
 from .event_log import EventLog
 from .events import Event
@@ -146,7 +146,7 @@ class ActorSystem:
         None for each actor's own time. A second call may shorten that, with 0 to nothing.
 
         It is never half done: if the caller is cancelled meanwhile, the system still ends, and the cancellation is
-        raised afterwards. Called in a handler of the system's own, it begins the stop and returns at once.
+        raised afterwards. Called in a handler or a task of the system's own, it begins the stop and returns at once.
         """
         if self._runtime is None:
             return
@@ -157,7 +157,7 @@ class ActorSystem:
             self._stopping = self._runtime.keep(self._stop(self._runtime), "upright system stop")
         seat = TURN.get()
         turn = seat.turn if seat is not None else None
-        if seat is not None and turn is not None and turn.phase == IN_HAND and self._houses(seat.host):
+        if seat is not None and turn is not None and turn.phase in (IN_HAND, BESIDE) and self._houses(seat.host):
             return
         await to_its_end(self._stopping)
 

@@ -27,7 +27,7 @@ class Watching(Protocol):
 
     def notice(self, handler: Handler, args: tuple[Any, ...], token: object) -> None: ...
 
-    def withdraw(self, matches: Callable[[object], bool]) -> None: ...
+    def withdraw(self, matches: Callable[[object], bool], put_back: bool = False) -> None: ...
 
 
 class Watcher(Protocol):
@@ -86,7 +86,7 @@ class Watches:
         """Undo every watch of that ref, and withdraw a notice that is already waiting."""
         for watch in self._made.pop(ref.path, ()):
             watch.cancel()
-        self._watcher.withdraw(lambda token: isinstance(token, Watch) and token.ref == ref)
+        self._watcher.withdraw(lambda token: isinstance(token, Watch) and token.ref == ref, put_back=True)
 
     def fire(self, watch: Watch, down: Down) -> None:
         """Tell the watcher, and forget the watch."""

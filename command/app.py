@@ -66,7 +66,10 @@ def ending(given: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else DONE
+        if end.code is None or isinstance(end.code, int):
+            return end.code or DONE
+        print(end.code, file=sys.stderr)  # noqa: T201  # what the interpreter does with it
+        return NOT_SO
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -57,7 +57,8 @@ def ls(
     if rows:
         page.table(headings, rows)
     else:
-        page.line("nothing in quarantine is like that" if address or reason or error else "nothing is in quarantine")
+        chosen = any(given is not None for given in (address, reason, error))
+        page.line("nothing in quarantine is like that" if chosen else "nothing is in quarantine")
     if not groups and answer.get("more"):
         page.aside(f"and {many(answer['more'], 'letter')} more: see --limit, --groups")
 
@@ -120,6 +121,8 @@ def redrive(
 ) -> None:  # fmt: skip
     """Put letters back at the tail of their mailboxes: those named, all, or those that are as the options say."""
     given = which(ids, all_of_them, without_nones(address=address, reason=reason, error=error))
+    if rate is not None and not rate <= 1e9:
+        raise click.UsageError(f"expected --rate to be a number, 1e9 at most, got {rate}")
     if rate is not None and ids:
         raise click.UsageError("expected --rate together with --all or a choice, not with IDs")
     total = len(ids) or count_of(target, given)

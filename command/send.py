@@ -33,6 +33,10 @@ def send(
         upright send /shop/mailer send to=ada@example.org text="Thank you"
         upright send /shop/till charge order=o-1 cents=990 --once o-1 --ask
     """
+    if once == "":
+        raise click.UsageError("expected --once to get a key, got an empty string")
+    if within is not None and not within <= 1e9:
+        raise click.UsageError(f"expected --within to be a number of seconds, 1e9 at most, got {within}")
     if within is not None and not asks:
         raise click.UsageError("expected --within together with --ask: a tell waits for nothing")
     given = without_nones(to=path, handler=handler, arguments=read(arguments, json_arguments), once=once, within=within)

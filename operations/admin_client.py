@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from upright.actors.errors import ActorError
+from upright.actors.message import told
 
 from .answers import Progress
 from .errors import Failed, NotFound, Unreachable, Wrong
@@ -28,7 +29,7 @@ async def calling(
     """
     async with _connected(path) as (reader, writer):
         try:
-            writer.write(msgspec.json.encode({"do": name, "with": dict(given or {})}) + b"\n")
+            writer.write(_encoded({"do": name, "with": dict(given or {})}) + b"\n")
             await writer.drain()
             while True:
                 answer: Any = msgspec.json.decode(await reader.readuntil(b"\n"))
@@ -54,6 +55,13 @@ async def call(path: str | os.PathLike[str], name: str, /, **given: Any) -> dict
     async for answer in calling(path, name, given):
         result = answer
     return result
+
+
+def _encoded(asked: object) -> bytes:
+    try:
+        return msgspec.json.encode(asked)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Wrong(f"expected what can be sent as JSON: {told(error)}") from error
 
 
 @contextlib.asynccontextmanager

@@ -81,6 +81,8 @@ class Drain:
             await self._in_time(self._quiet(), self._ending())
         elif isinstance(store, Store) and self._system.running:
             await self._in_time(store.quiet(), self.left - (1 - SHARE) * self.within)
+        if isinstance(store, Store):
+            store.hurry(max(self.left, RESERVE))
         stopping = asyncio.ensure_future(self._system.stop(within=self._ending()))
         if not await self._in_time(asyncio.shield(stopping), None):
             await self._system.stop(within=0)

@@ -95,6 +95,9 @@ def launch(wanted: Launch) -> int:
     except (ValueError, AddressInUse) as error:
         log.error("service.refused", error=type(error).__name__, error_text=told(error))
         return USAGE if isinstance(error, ValueError) else FAILED
+    except SystemExit as end:  # of a handler, say, and none of what a service ends with in an orderly way
+        log.error("service.failed", error="SystemExit", error_text=told(end))
+        return end.code if isinstance(end.code, int) and end.code else FAILED
     except Exception as error:  # it goes where all else goes, in the same form
         found = error.__cause__ if isinstance(error, Raised) and error.__cause__ is not None else error
         is_theirs = isinstance(error, TreeRaised)

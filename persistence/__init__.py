@@ -1,5 +1,6 @@
 """Durable mailboxes: at least once, retries, idempotency keys, delays, quarantine; state that is saved with the ack."""
 
+from .attempt import InHand
 from .codec import Undecodable, Unencodable, handler, local
 from .definition import AmbiguousSteps, DefinitionError, NoWayOut, UnknownState, UnreachableState
 from .durable import Durable
@@ -32,7 +33,6 @@ from .events import (
     StoreSwept,
 )
 from .guard_records import StoredBreaker
-from .hand import InHand
 from .memory import Memory
 from .outbox import NoTransaction, Outbox
 from .quarantine import Quarantine

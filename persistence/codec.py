@@ -29,6 +29,14 @@ class Unencodable(TypeError):
     """A result or a state is not what its annotation says, and could not be read back. Nothing was stored."""
 
 
+def packed(name: str, value: object) -> bytes:
+    """The bytes of a value that nothing is known of. Raises `TypeError` for one that cannot be stored."""
+    try:
+        return msgspec.msgpack.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"expected {name} to be what can be stored, got {type(value).__name__}: {error}") from error
+
+
 def handler(*, name: str) -> Callable[[F], F]:
     """Pin the name under which messages for a method are stored, so that the method may be renamed.
 

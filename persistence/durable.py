@@ -46,7 +46,7 @@ class Durable(msgspec.Struct, frozen=True):
             raise ValueError(f"expected address to be a string that is not empty, got {address!r}")
         encodable("address", self.address)
         one_of("order", self.order, ORDERS)
-        whole("window", self.window, 1)
+        whole("window", self.window, 1, most=1_000_000_000)
         if self.max_depth is not None:
             whole("max_depth", self.max_depth, 1)
         retry: object = self.retry

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from upright.actors.durable import Receipt
 from upright.actors.message import told
+from upright.actors.waking import Waker
 
 from . import crash_points
 from .crash_points import Point
@@ -42,7 +43,7 @@ class Flights:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, landed: Callable[[StoreError | None], None]) -> None:
-        self._loop, self._landed = loop, landed
+        self._loop, self._landed, self._waker = loop, landed, Waker(loop)
         self._under_way: list[Flight] = []
         self._size = 0
 
@@ -108,7 +109,7 @@ class Flights:
         self._settle(flight.steps)
         for stored, receipts in flight.puts:
             if not stored.done():
-                stored.set_result(receipts)
+                self._waker.answer(stored, receipts)
         if crash_points.on:
             crash_points.at(Point.ANSWERED)
 

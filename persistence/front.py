@@ -25,7 +25,7 @@ class Front(Outcomes):
         self.state = None
         if codec is not None:
             self.state = DurableState(store, self.address, codec, actor.__state_kind__, self.runtime)
-        self._counted = False
+        self._counted = self._is_known = False
         self.begin: Callable[[int, int, float], int] = store.begin
         self.end: Callable[[int], None] = store.end
         self._handlers: dict[str, Handler] = {}
@@ -135,6 +135,7 @@ class Front(Outcomes):
     def depth_is(self, depth: int) -> None:
         """How many unfinished messages there are, in memory or not."""
         super().depth_is(depth)
+        self._is_known = True
         self._count()
 
     @property
@@ -143,8 +144,8 @@ class Front(Outcomes):
         return self._attached and not (self.routed and not self.mailbox.workers)
 
     def _count(self) -> None:
-        """A system is not idle while it has something to handle and somebody who does."""
-        busy = bool(self._depth) and self._is_manned
+        """A system is not idle while it has something to handle, or may have, and somebody who does."""
+        busy = (bool(self._depth) or not self._is_known) and self._is_manned
         if busy != self._counted:
             self._counted = busy
             self.runtime.activity.add(1 if busy else -1)
@@ -158,6 +159,7 @@ class Front(Outcomes):
             if self.admission is not None:
                 self.admission.open()
             self.store.attach(self)
+            self._count()
 
     def refresh(self) -> None:
         """There is somebody again who handles messages, or nobody any more."""

@@ -17,15 +17,15 @@ import msgspec
 from upright.actors.durable import Delivered, Renew
 from upright.actors.envelope import Envelope
 from upright.actors.errors import Detached, GuardRefused, Refuse
-from upright.actors.exits import Crashed, Failed
+from upright.actors.exits import FATAL, Crashed, Failed, is_fatal
 from upright.actors.message import Message, told
 from upright.actors.passage import Permit
 from upright.actors.seat import seat_now
 
 from . import crash_points
-from .attempt import in_time, trace_of
+from .attempt import InHand, in_time, trace_of
 from .checkpoints import Checkpoints
-from .codec import HandlerCodec
+from .codec import HandlerCodec, packed
 from .crash_points import Point
 from .durable_state import DurableState
 from .judge import storable
@@ -34,30 +34,6 @@ from .records import Delivery, Failure, Outgoing, Step, Verdict
 from .replies import refused, replied
 from .solitude import Solitude
 from .staging import send, stage_of
-
-FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
-
-
-class InHand(msgspec.Struct, frozen=True):
-    """What a handler may know of the durable message in hand, as `self.ctx.delivery`.
-
-    `id`: the message's, for `store.story`. `attempt`: from 1. `idempotency_key`: the same at every attempt and no other
-    message's, to be handed to a third party. `stored`: when it was accepted, seconds since the epoch. `progress`: what
-    the attempt before told with `heartbeat`. `crashes`: how many attempts in a row a process has died in.
-    """
-
-    id: int
-    attempt: int
-    idempotency_key: str
-    stored: float
-    progress: Any = None
-    crashes: int = 0
-
-    def key_for(self, step: str) -> str:
-        """The idempotency key of one step of the handler, where it does several things outside: the same at every
-        attempt, and no other step's.
-        """
-        return f"{self.idempotency_key}:{step}"
 
 
 class Front(Protocol):
@@ -183,13 +159,13 @@ class Hand(msgspec.Struct, eq=False, gc=False):
                 self.inside = False
 
     async def _enter(self) -> None:
-        """Wait until it may run. If it is to be alone, then also until those before it are done for the store too: what
-        had succeeded, and was on its way there, would be suspected anew each time that this one kills the process.
+        """Wait until it may run. If a process died of it, then also until those before it are done for the store too:
+        what had succeeded, and was on its way there, would be suspected anew each time that this one kills the process.
         """
         solitude = self.front.solitude
         self.alone = await solitude.enter(self.front.address, bool(self.record.crashes))
         self.inside = True
-        if self.alone:
+        if self.record.crashes:  # alone, or asked by one that runs
             try:
                 await self.front.store.flushed()
             except BaseException:
@@ -232,9 +208,9 @@ class Hand(msgspec.Struct, eq=False, gc=False):
         """Decide what becomes of it; returns if the actor may go on with this instance."""
         front, record = self.front, self.record
         self.staged = self.later = ()
-        if isinstance(error, FATAL) or self._is_cut_off(error):
+        if self._is_cut_off(error):
             front.interrupted(self)
-            if isinstance(error, (*FATAL, asyncio.CancelledError)):
+            if isinstance(error, (*FATAL, GeneratorExit, asyncio.CancelledError)):
                 raise error
             raise Renew(error) from error
         failure = Failure(
@@ -253,14 +229,20 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             front.settle(self, step, error)
             return
         front.failed(self, error, failure)
+        if isinstance(error, SystemExit):
+            front.store.stop_intake()  # or the next attempt would end the end of the program
+            raise error
         if self.plan is None:
             raise Renew(error) from error
 
     def _is_cut_off(self, error: BaseException) -> bool:
-        """Whether the incarnation is being cancelled, and did not merely cancel something itself. What its handler then
-        makes of that, another error say, is no failure of the message.
+        """Whether the program ends or the incarnation is being cancelled, and did not merely cancel something itself.
+        What its handler then makes of that, another error say, is no failure of the message.
         """
         host = self.host
+        if is_fatal(error, host.carrier if host is not None else None):
+            # Who ends the program does it at each attempt, which has to count; Ctrl-C is no handler's doing.
+            return not isinstance(error, SystemExit)
         if host is not None and (host.killed or host.detached):
             return True
         if not isinstance(error, asyncio.CancelledError):
@@ -303,7 +285,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
 
     async def heartbeat(self, progress: object) -> None:
         """Tell how far the handler got. Raises `Detached` if the message is somebody else's by now."""
-        record, said = self.record, b"" if progress is None else msgspec.msgpack.encode(progress)
+        record, said = self.record, b"" if progress is None else packed("progress", progress)
         if not await self.front.store.extend(record.id, record.token, said):
             raise Detached(f"the claim of message {self.record.id} for {self.record.address} has ended")
 

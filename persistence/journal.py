@@ -65,7 +65,13 @@ class Journal:
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Cancelled by somebody, say: nobody may wait for it."""
+        """Cancelled by somebody, say: nobody may wait for it. What was decided by then is still written, if the loop
+        goes on for so long: where a handler has ended the program, it cancels all tasks, and has them come to an end.
+        """
+        if task.cancelled() and self._steps and not self._closing:
+            self._closing = True
+            self.start()
+            return
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(StoreUnavailable(f"the store's journal has ended: {told(error)}"))
         pass_on([barrier for barrier, _ in self._barriers])
@@ -158,6 +164,9 @@ class Journal:
             try:
                 try:
                     written = await self._engine.write(batch)
+                except asyncio.CancelledError:
+                    self._steps = steps + self._steps  # see `_ended`
+                    raise
                 finally:
                     self._writing = 0
             except StoreError as error:

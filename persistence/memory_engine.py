@@ -40,6 +40,9 @@ class MemoryEngine:
         self.tables.recover(self.now())
         self._session = self.tables.enrol(stirred)
 
+    def hurry(self, within: float) -> None:
+        """See `Engine.hurry`: nobody holds anything."""
+
     async def close(self) -> None:
         """See `Engine.close`."""
         session, self._session = self._session, None

@@ -33,6 +33,7 @@ def check_place(path: Path) -> None:
         raise StoreUnavailable(f"{path} cannot be opened: there is no folder {path.parent}")
     if path.is_dir():
         raise StoreUnavailable(f"{path} cannot be opened: it is a folder")
+    check_kind(path)
     kind = file_system(path.parent)
     if kind in NETWORK:
         raise StoreUnavailable(f"expected {path} to be on a local disk, got {kind}: SQLite cannot share it there")
@@ -41,6 +42,12 @@ def check_place(path: Path) -> None:
         raise StoreCorrupt(
             f"{path} is gone or empty, but {log} holds what was accepted last: put that very file back, or delete both"
         )
+
+
+def check_kind(path: Path) -> None:
+    """Raise `StoreUnavailable` for a pipe, say, which to open would mean to wait for whoever writes into it."""
+    if path.exists() and not path.is_file():
+        raise StoreUnavailable(f"{path} cannot be opened: it is no regular file")
 
 
 def size_of(path: Path) -> int:
@@ -68,3 +75,12 @@ def file_system(folder: Path) -> str:
         if mount.split()[2] == wanted:
             return system.split()[0]
     return ""
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file, or what names a folder has."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -24,6 +24,10 @@ class Engine(Protocol):
         """
         ...
 
+    def hurry(self, within: float) -> None:
+        """Wait for what others hold no longer than so many seconds from now on in all; until it is opened anew."""
+        ...
+
     async def close(self) -> None:
         """End the session; what it still holds is claimed by nobody any more."""
         ...

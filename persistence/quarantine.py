@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import math
 import os
 import random
 from array import array
@@ -14,9 +15,10 @@ import msgspec
 from upright.supervision.backoff import Backoff
 from upright.supervision.checks import more_than
 
+from .codec import packed
 from .errors import StoreError
 from .port import Desk
-from .reports import Filter, Group, Letter, grouped
+from .reports import Filter, Group, Letter, grouped, may_be
 
 T = TypeVar("T")
 PAGE = 200
@@ -64,7 +66,7 @@ class Quarantine:
 
     async def redrive(self, *ids: int) -> int:
         """Put messages back at the tail of their mailboxes, as if they were new; how many there were."""
-        moved = await self._desk.redrive(ids)
+        moved = await self._desk.redrive([id for id in ids if may_be(id)])
         for address in moved:
             await self._house.look(address)
         return sum(moved.values())
@@ -79,12 +81,12 @@ class Quarantine:
         called with how many are done, again and again. What comes to quarantine meanwhile is left there. Raises
         `ValueError` for a rate that is not more than 0. Cancel it at any time.
         """
-        _check(rate)
+        rate = _checked(rate)
         return await self._each(await self._ids(Filter(address, reason, error)), self.redrive, rate, progress)
 
     async def discard(self, *ids: int) -> int:
         """Drop messages for good; how many there were. Their stories stay."""
-        return await self._desk.discard(ids)
+        return await self._desk.discard([id for id in ids if may_be(id)])
 
     async def discard_all(
         self, address: str | None = None, reason: str | None = None, error: str | None = None, *,
@@ -100,7 +102,10 @@ class Quarantine:
         `arguments`: all of them, as `Letter.arguments` shows them. Where the actor runs in this system, what does not
         fit its handler raises `Undecodable`.
         """
-        body = msgspec.msgpack.encode(dict(arguments))
+        given: object = arguments
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise TypeError(f"expected arguments to be values by the names of the handler's parameters, got {given!r}")
+        body = packed("arguments", dict(given))
         found = [letter async for letter in self._desk.letters(Filter(only=id))]
         if not found:
             return False
@@ -134,7 +139,7 @@ class Quarantine:
         It is known to this object, and written nowhere: say it at each start of the program. While the store does not
         take it, it is tried again. Raises `ValueError` for a rate that is not more than 0.
         """
-        _check(rate)
+        rate = _checked(rate)
         self._when_closed.setdefault(breaker, []).append((Filter(address, reason, error), rate))
 
     def waits_for(self, breaker: str) -> bool:
@@ -194,6 +199,7 @@ class Quarantine:
         return done
 
 
-def _check(rate: float | None) -> None:
+def _checked(rate: float | None) -> float | None:
     if rate is not None:
         more_than("rate", rate, 0, " messages a second")
+    return None if rate == math.inf else rate

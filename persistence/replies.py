@@ -3,7 +3,7 @@
 from typing import Any
 
 from upright.actors.errors import ActorFailed, Refuse
-from upright.actors.message import told
+from upright.actors.message import said, told
 
 from .codec import HandlerCodec
 from .forms import Locate
@@ -18,7 +18,7 @@ def replied(result: bytes) -> bytes:
 
 def refused(error: Refuse) -> bytes:
     """A refusal."""
-    return REFUSAL + str(error).encode("utf-8", "backslashreplace")
+    return REFUSAL + said(error).encode("utf-8", "backslashreplace")
 
 
 def failed(why: str) -> bytes:

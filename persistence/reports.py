@@ -24,6 +24,14 @@ REASONS = {
 """Every reason code of the quarantine, and what it means."""
 
 
+def may_be(id: int) -> bool:
+    """Whether a message can have that id. Raises `TypeError` for what is no whole number."""
+    given: object = id
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(f"expected the id of a message, a whole number, got {given!r}")
+    return 0 < given < 1 << 63
+
+
 class Filter(msgspec.Struct, frozen=True):
     """Which letters: of this address, for this reason, whose last error contains this text; or the `only` one."""
 

@@ -7,6 +7,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
+from upright.actors.durable import text
 from upright.actors.refs import Ref
 
 from .errors import RunFailed, RunNotFound
@@ -67,7 +68,7 @@ class Machines(MachineRecords):
 
     async def tell(self, handler: str, id: str, *args: Any, once: str = "") -> Any:
         """Send the runner a message about a run."""
-        ref = self.ref.keyed(id)
+        ref = self.ref.keyed(text("id", id))
         return await (ref.once(once) if once else ref).tell(getattr(self.runner, handler), id, *args)
 
     async def was_forgotten(self, id: str, begin: int) -> bool:

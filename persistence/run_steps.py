@@ -11,13 +11,13 @@ from urllib import parse
 import msgspec
 
 from upright.actors.errors import GuardRefused, Refuse, WrongArguments
-from upright.actors.message import told
+from upright.actors.message import said, told
 from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
 from .attempt import in_time
 from .definition import Definition
 from .errors import RunNotFound
-from .hand import FATAL, Hand
+from .hand import Hand
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
 from .plan import Plan
 from .records import Outgoing
@@ -172,8 +172,12 @@ class RunSteps:
             plan.tell("rejected", transition.name, attempt, told(error))
             self._divert(plan, transition.on_reject)
         except BaseException as error:
-            cut_off = isinstance(error, FATAL) or plan.hand._is_cut_off(error)
-            if cut_off or transition.on_failure is None or not self._was_last(plan, error):
+            if (
+                isinstance(error, SystemExit)
+                or plan.hand._is_cut_off(error)
+                or transition.on_failure is None
+                or not self._was_last(plan, error)
+            ):
                 raise
             plan.undo_changes()
             plan.tell("failed", transition.name, attempt, told(error))
@@ -201,7 +205,7 @@ class RunSteps:
         except WrongArguments as error:  # is a refusal, but of the program and not of the business
             raise TypeError(str(error)) from error
         except Refuse as error:
-            raise Reject(str(error)) from error
+            raise Reject(said(error)) from error
 
     def _was_last(self, plan: RunPlan, error: BaseException) -> bool:
         """Whether no further attempt would follow; if one does, it comes when it was decided here."""

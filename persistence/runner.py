@@ -85,7 +85,10 @@ class MachineRunner(Actor):
     async def cancel(self, id: str, why: str) -> None:
         """Take back what was done, and end."""
         plan = await self._plan_of(id)
-        if plan.exists and plan.record.status not in ENDED and plan.record.cancel is None:
+        if plan.exists and plan.record.status in ENDED and plan.record.cancel is None:
+            plan.tell("cancelled", error=f"it is over, nothing came of it: {why}")
+            plan.change()
+        elif plan.exists and plan.record.cancel is None:
             plan.record.cancel = why
             plan.tell("cancelled", error=why)
             await self.steps.stirred(plan)

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiosqlite
 
+from .place import check_kind
 from .sqlite_errors import told
 from .sqlite_schema import KIND, VERSION, check_made, too_old
 
@@ -23,6 +24,7 @@ async def looking_into(path: Path) -> AsyncGenerator[aiosqlite.Connection]:
 
     Raises `StoreUnavailable` where it cannot be read, `StoreTooNew`, `StoreCorrupt`.
     """
+    check_kind(path)
     connection, version = aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True), VERSION
     try:
         async with connection:

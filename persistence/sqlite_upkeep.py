@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StoreError, StoreUnavailable
+from .place import sync
 from .retention import Retention
 from .sqlite_errors import told
 from .sqlite_schema import KIND, check_made, connect, too_old
@@ -102,14 +103,18 @@ class Upkeep:
             target = Path(os.path.abspath(given))
             if os.path.lexists(target):
                 raise StoreUnavailable(f"expected a new file for the copy, but there is {target}")
+            if not target.parent.is_dir():
+                raise StoreUnavailable(f"expected a folder for the copy, but there is no {target.parent}")
+            # Half a copy is none: a process that dies now must not leave what SQLite takes for an empty store.
+            half = target.with_name(f"{target.name}-unfinished-{os.urandom(4).hex()}")
             try:
-                connection.execute("VACUUM INTO ?", (str(target),))
-                for path in (target, target.parent):
-                    _sync(path)
-            except BaseException:
-                with contextlib.suppress(OSError):  # half a copy is none
-                    target.unlink()
-                raise
+                connection.execute("VACUUM INTO ?", (str(half),))
+                sync(half)
+                _give_name(half, target)
+                sync(target.parent)
+            finally:
+                for left in (half, half.with_name(f"{half.name}-journal")):
+                    left.unlink(missing_ok=True)
 
         await self._in_thread(copy)
 
@@ -139,6 +144,18 @@ class Upkeep:
             return check_made(connection.execute(KIND).fetchone(), self._path)
 
 
+def _give_name(half: Path, target: Path) -> None:
+    """A rename that replaces nothing that somebody has put there meanwhile; where the file system knows no links, it
+    is one.
+    """
+    try:
+        os.link(half, target)
+    except FileExistsError as error:
+        raise StoreUnavailable(f"expected a new file for the copy, but there is {target}") from error
+    except OSError:
+        half.rename(target)
+
+
 def next_pause(pause: float, rows: int, took: float) -> float:
     """Seconds until the next sweep, after one that took so long, came so long after another, and deleted so many rows:
     under a heavy load it comes so soon that what is old stays few, and a store where little happens is left alone.
@@ -148,11 +165,3 @@ def next_pause(pause: float, rows: int, took: float) -> float:
     """
     wanted = (pause + took) * MANY / rows if rows > MANY / 2 else pause * 2
     return min(max(wanted, SOON, took), EVERY)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

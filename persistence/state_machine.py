@@ -166,6 +166,8 @@ class StateMachine(Generic[D]):
         `name`: see `run`. Raises `LookupError` if a store has those of several machines that this may be, or of none.
         """
         machines = machines_in(place, cls, name)
+        if state is not None and not isinstance(state, cls.State):
+            raise ValueError(f"expected state to be one of {cls.State.__qualname__}, got {state!r}")
         position = str(state.value) if state is not None else None
         async for one in machines.runs(RecordFilter(machines.kind, status, position, limit=limit)):
             yield RunInfo(one.name, cast(Status, one.status), one.position, one.made, one.changed)

@@ -27,12 +27,16 @@ from .port import Desk, Engine
 from .quarantine import Quarantine
 from .records import NOBODYS, Outgoing, RecordWrite, StateRecord, Step
 from .replies import cancelled, failed, read_reply
-from .reports import Counts, Opened, StoryEvent
+from .reports import Counts, Opened, StoryEvent, may_be
 from .schedule_records import StoredSchedule, schedules_in
 from .solitude import Solitude
 
 PROBE = "upright/probe"
 """The kind of the record that is written to see whether a store takes it."""
+CLOSES_IN = 5.0
+"""Seconds for which a store that closes waits for what others hold, the lock of a file say: a service has to end in
+time, and what was not acknowledged by then is handled once more.
+"""
 
 
 class Store:
@@ -44,7 +48,7 @@ class Store:
     def __init__(self, engine: Engine, desk: Desk) -> None:
         self._engine, self._desk = engine, desk
         self.begin, self.end = engine.begin, engine.end  # without a call between: they are on the path of each message
-        self.lasts = engine.lasts
+        self.lasts, self.hurry = engine.lasts, engine.hurry
         self.now: Clock = engine.now
         """The time on the store's clock, seconds since the epoch."""
         self._journal: Journal | None = None
@@ -85,6 +89,7 @@ class Store:
 
     async def close(self) -> None:
         """Write what is left, and close it."""
+        self.hurry(CLOSES_IN)
         try:
             if self._runtime is not None:
                 self._runtime.guards.keep = self._runtime.guards.lender = None
@@ -103,13 +108,13 @@ class Store:
 
     async def story(self, id: int) -> list[StoryEvent]:
         """The life of a message so far, from `stored` on; empty if nothing is known of it."""
-        return await self._desk.story(id)
+        return await self._desk.story(id) if may_be(id) else []
 
     async def cancel(self, id: int) -> bool:
         """Take back a message that is not handled yet; False if it is too late. Its idempotency key is free again, and
         whoever asked gets `ActorFailed`.
         """
-        done = await self._desk.cancel(id, cancelled(begun=False), cancelled(begun=True))
+        done = may_be(id) and await self._desk.cancel(id, cancelled(begun=False), cancelled(begun=True))
         if done and id in self._asked:
             await self._look_for_replies()
             self.replied(id, cancelled(begun=True))  # where the store has forgotten it at once

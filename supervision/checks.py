@@ -17,10 +17,12 @@ def more_than(name: str, value: object, bound: float, unit: str = "") -> None:
         raise ValueError(f"expected {name} to be more than {bound!r}{unit}, got {value!r}")
 
 
-def whole(name: str, value: object, least: int) -> None:
-    """Raise `ValueError` unless the value is a whole number of at least `least`."""
+def whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Raise `ValueError` unless the value is a whole number of at least `least`, and of `most` at most."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"expected {name} to be {least} or more, got {value!r}")
+    if most is not None and value > most:
+        raise ValueError(f"expected {name} to be {most} at most, got {value!r}")
 
 
 def one_of(name: str, value: object, choices: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ import random
 from abc import abstractmethod
 from typing import Any
 
-from upright.actors.errors import ActorGone, Ignore, StartFailed
+from upright.actors.errors import ActorGone, Ignore, NameTaken, StartFailed
 from upright.actors.events import SupervisorGaveUp
 from upright.actors.exits import Crashed, Exit
 from upright.actors.handover import portable
@@ -121,7 +121,7 @@ class Keeper(Parent):
                 charge.child = found
             else:
                 await charge.child.restart(charge.waited(self.ctx.now()))
-        except ActorGone as error:  # we are ending ourselves: nothing is started any more
+        except (ActorGone, NameTaken) as error:  # we are ending ourselves; or it is not the only child of that name
             raise StartFailed(f"{self.ctx.path}/{charge.spec.id}", told(error)) from error
         except Ignore:
             await self._let_go(charge, forget=charge.spec.restart == "temporary")

@@ -66,9 +66,18 @@ class Supervisor(Ordered):
         """End a child, or its attempts to come back; its spec stays, unless it is temporary. Raises `NotFound`."""
         charge = self._find(id)
         await self._let_go(charge, forget=charge.spec.restart == "temporary")
-        if self._plan.strategy != "one_for_one" and not any(other.attempt for other in self._charges.values()):
-            # Those that were stopped with it waited for its return.
-            await self._start_in_order([id for id, other in self._charges.items() if other.standing == "restarting"])
+        if self._plan.strategy != "one_for_one":
+            await self._start_in_order(self._forlorn())
+
+    def _forlorn(self) -> list[str]:
+        """Those that were stopped with one and wait for its return, whom no attempt that is to come will start."""
+        waiting: list[str] = []
+        for id, charge in self._charges.items():
+            if charge.attempt is not None:
+                return [] if self._plan.strategy == "one_for_all" else waiting
+            if charge.standing == "restarting":
+                waiting.append(id)
+        return waiting
 
     async def restart_child(self, id: str) -> Ref[Any] | None:
         """Start a child that is down;

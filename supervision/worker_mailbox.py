@@ -158,8 +158,8 @@ class WorkerMailbox(Mailbox):
 
     def take(self, envelope: Envelope) -> None:
         """Take a message, and let whoever follows the chain of asks find who was asked."""
-        if isinstance(envelope, Question) and envelope.caller is not None and envelope.reply is not None:
-            envelope.caller.waits_for = (self.owner, envelope.reply)
+        if isinstance(envelope, Question) and envelope.caller is not None:
+            envelope.caller.waits_at(envelope.reply, self.owner)
         self.post(envelope)
 
     def put_nowait(self, envelope: Envelope) -> bool:

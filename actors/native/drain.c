@@ -19,7 +19,6 @@ PyObject *drain_of(PyObject *life)
     drain->steps.running = drain->steps.over = drain->observed = drain->at_once = drain->plain = 0;
     drain->stage = FRESH;
     drain->life = Py_NewRef(life);
-    PyObject_GC_Track(drain);
     return (PyObject *)drain;
 }
 
@@ -29,7 +28,10 @@ PyObject *serve_begin(PyObject *Py_UNUSED(method), PyObject *const *args, size_t
         PyErr_SetString(PyExc_TypeError, "Life.serve() takes no arguments");
         return NULL;
     }
-    return drain_of(args[0]);
+    PyObject *drain = drain_of(args[0]);
+    if (drain != NULL)
+        PyObject_GC_Track(drain);
+    return drain;
 }
 
 static int drain_clear(PyObject *self)
@@ -57,11 +59,10 @@ static PySendResult drain_send(PyObject *self, PyObject *value, PyObject **resul
     drain->steps.running = 0;
     if (how != PYGEN_NEXT) {
         drain->steps.over = 1;
-        PyObject *type, *error, *traceback;
-        PyErr_Fetch(&type, &error, &traceback);
-        drain_clear(self);
-        PyErr_Restore(type, error, traceback);
+        clear_ended(self, how);
     }
+    else if (!PyObject_GC_IsTracked(self)) /* it stays: until now nobody could have it but the carrier, in passing */
+        PyObject_GC_Track(self);
     return how;
 }
 

@@ -11,6 +11,8 @@ THINGS(THING)
 NUMBERS(NUMBER)
 #undef NUMBER
 
+PyCFunction deque_append, deque_popleft;
+
 #define NAME(name) PyObject *str_##name;
 NAMES(NAME)
 #undef NAME
@@ -133,6 +135,16 @@ static PyObject *thing_of(PyObject *things, const char *name)
     return found;
 }
 
+/* The C function of a method of a class of C, whose only flags these are. */
+static PyCFunction function_of(PyObject *method, int flags)
+{
+    PyMethodDef *known = Py_IS_TYPE(method, &PyMethodDescr_Type) ? ((PyMethodDescrObject *)method)->d_method : NULL;
+    if (known != NULL && known->ml_flags == flags)
+        return known->ml_meth;
+    PyErr_Format(PyExc_ImportError, "the accelerator does not know this kind of method: %R", method);
+    return NULL;
+}
+
 static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
 {
     if (!PyDict_Check(things)) {
@@ -161,6 +173,9 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *things)
         return NULL;
     NUMBERS(NUMBER)
 #undef NUMBER
+    if ((deque_append = function_of(the_deque_append, METH_O)) == NULL ||
+        (deque_popleft = function_of(the_deque_popleft, METH_NOARGS)) == NULL)
+        return NULL;
     return Py_BuildValue("{sNsNsNsNsN}", "ask", method_of(the_ask, ask_begin), "child",
                          method_of(the_child, child_begin), "serve", method_of(the_serve, serve_begin),
                          "tell", method_of(the_tell, tell_begin), "work", method_of(the_work, work_begin));

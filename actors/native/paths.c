@@ -25,7 +25,7 @@ void envelope_done(PyObject *envelope)
         kept[kept_count++] = envelope;
 }
 
-static PyObject *envelope_of(PyObject *handler, PyObject *args, PyObject *kwargs, PyObject *sender)
+PyObject *envelope_of(PyObject *handler, PyObject *args, PyObject *kwargs, PyObject *sender)
 {
     PyObject *envelope = kept_count ? kept[--kept_count] : NULL;
     if (envelope != NULL && Py_REFCNT(envelope) > 1) /* somebody who goes over all objects has found it */
@@ -63,19 +63,12 @@ static int wake(PyObject *recipient, PyObject *mailbox)
     PyObject *life, *lane;
     if (!IS(recipient, Cell) || (life = GET(recipient, Identity, life)) == Py_None || !IS(life, Life))
         return call(recipient, str_wake, NULL);
-    PyObject *activity = GET(GET(recipient, Identity, runtime), Runtime, activity);
-    PyObject *count = PyLong_FromLong(PyLong_AsLong(GET(activity, Activity, count)) + 1);
-    if (count == NULL)
+    if (counted(GET(GET(recipient, Identity, runtime), Runtime, activity), 1) < 0)
         return -1;
-    SET(activity, Activity, count, count);
-    Py_DECREF(count);
     SET(mailbox, Mailbox, asleep, Py_False);
     lane = GET(life, Life, lane);
-    PyObject *pair[] = {GET(lane, Dispatcher, ready), life};
-    PyObject *added = PyObject_Vectorcall(the_deque_append, pair, 2, NULL);
-    if (added == NULL)
+    if (append(GET(lane, Dispatcher, ready), life) < 0)
         return -1;
-    Py_DECREF(added);
     return GET(lane, Dispatcher, idle) == Py_True ? call(lane, str_rouse, NULL) : 0;
 }
 
@@ -83,8 +76,24 @@ static int has_room(PyObject *mailbox)
 {
     PyObject *admits = GET(mailbox, Mailbox, admits);
     int far = 0; /* there may be room for more than a C number can say, or for `inf`: that is for the Python to say */
-    long most = PyLong_CheckExact(admits) ? PyLong_AsLongAndOverflow(admits, &far) : 0;
+    long most;
+    if (!is_short(admits, &most))
+        most = PyLong_CheckExact(admits) ? PyLong_AsLongAndOverflow(admits, &far) : 0;
     return far > 0 || Py_SIZE(GET(mailbox, Mailbox, queue)) < most;
+}
+
+/* The value of `TURN`, a new reference, or NULL and perhaps an error. Inside a handler it is the seat of the actor that
+ * is carried now: whoever took it set both, and nobody else sets the variable in that context. To look there costs a
+ * sixth of looking the variable up, for which each change from one actor to the next empties CPython's cache.
+ */
+static PyObject *seat_now(PyObject *runtime)
+{
+    PyObject *seat = NULL, *job = IS(runtime, Runtime) ? GET(GET(runtime, Runtime, dispatcher), Dispatcher, now) : NULL;
+    if (job != NULL && IS(job, Life) && GET(job, Life, context) == PyThreadState_Get()->context)
+        seat = GET(job, Life, seat);
+    if (seat != NULL && seat != Py_None)
+        return Py_NewRef(seat);
+    return PyContextVar_Get(the_TURN, NULL, &seat) < 0 ? NULL : seat;
 }
 
 /* The way of a message: 1 if it is the usual one. To `leave` in any case. */
@@ -92,7 +101,8 @@ static int found(Sending *sending, Way *way)
 {
     PyObject *recipient = GET(sending->ref, Ref, _found), *mailbox, *handler;
     *way = (Way){.sender = Py_None};
-    if (recipient == NULL || !IS_A(recipient, Identity) || GET(recipient, Identity, gone) != Py_False)
+    if (recipient == NULL || !(IS(recipient, Cell) || IS_A(recipient, Identity)) ||
+        GET(recipient, Identity, gone) != Py_False)
         return 0;
     mailbox = GET(recipient, Identity, mailbox);
     if (!IS(mailbox, Mailbox) || !has_room(mailbox)) /* of others, `admits` may be more than a field */
@@ -105,9 +115,9 @@ static int found(Sending *sending, Way *way)
         return 0;
     }
     way->handler = Py_NewRef(handler);
-    if (PyContextVar_Get(the_TURN, NULL, &way->seat) < 0)
+    if ((way->seat = seat_now(GET(sending->ref, Ref, _directory))) == NULL)
         return -1;
-    if (way->seat == NULL || way->seat == Py_None)
+    if (way->seat == Py_None)
         return 1;
     PyObject *turn = IS(way->seat, Seat) ? GET(way->seat, Seat, turn) : Py_None;
     if (turn == Py_None || GET(turn, Envelope, phase) != IN_HAND)
@@ -121,11 +131,8 @@ static int put(Way *way, PyObject *envelope)
 {
     if (!has_room(way->mailbox))
         return 0;
-    PyObject *pair[] = {GET(way->mailbox, Mailbox, queue), envelope};
-    PyObject *added = PyObject_Vectorcall(the_deque_append, pair, 2, NULL);
-    if (added == NULL)
+    if (append(GET(way->mailbox, Mailbox, queue), envelope) < 0)
         return -1;
-    Py_DECREF(added);
     return GET(way->mailbox, Mailbox, asleep) == Py_True && wake(way->recipient, way->mailbox) < 0 ? -1 : 1;
 }
 
@@ -197,11 +204,8 @@ static int waits(Sending *sending, Way *way, PyObject *runtime, PyObject *link)
         goto end;
     sending->question = Py_NewRef(question);
     if (link != NULL) {
-        PyObject *asked = PyTuple_Pack(2, way->recipient, reply);
-        if (asked == NULL)
+        if (PyDict_SetItem(GET(link, Link, waits_for), reply, way->recipient) < 0)
             goto end;
-        SET(link, Link, waits_for, asked);
-        Py_DECREF(asked);
         sending->link = Py_NewRef(link);
     }
     done = put(way, question);
@@ -221,7 +225,7 @@ int ask_at_once(Sending *sending)
         return 0;
     Way way;
     int usual = found(sending, &way);
-    if (usual > 0 && way.seat != NULL && way.seat != Py_None) {
+    if (usual > 0 && way.seat != Py_None) {
         if ((link = PyObject_CallMethodNoArgs(way.seat, str_asking)) == NULL)
             usual = -1;
         else if (!Py_IS_TYPE(link, (PyTypeObject *)the_Link))
@@ -234,6 +238,13 @@ int ask_at_once(Sending *sending)
     if (usual <= 0 && sending->bucket != NULL)
         ask_ended(sending, usual < 0);
     return usual;
+}
+
+/* `dict.pop(key, None)`. */
+static int forget(PyObject *dict, PyObject *key)
+{
+    int known = PyDict_Contains(dict, key);
+    return known > 0 ? PyDict_DelItem(dict, key) : known;
 }
 
 int ask_ended(Sending *sending, int failed)
@@ -255,7 +266,7 @@ int ask_ended(Sending *sending, int failed)
             done |= known | call(GET(runtime, Runtime, deadlines), str_discard, question);
         }
         if (sending->link != NULL)
-            SET(sending->link, Link, waits_for, Py_None);
+            done |= forget(GET(sending->link, Link, waits_for), reply);
     }
     Py_CLEAR(sending->question);
     Py_CLEAR(sending->bucket);

@@ -40,6 +40,7 @@ static PyObject *sending_of(PyObject *const *args, size_t flagged, PyObject *nam
     sending->steps.inner = sending->steps.weaklist = sending->question = sending->bucket = sending->link = NULL;
     sending->steps.running = sending->steps.over = 0;
     sending->asks = (char)asks;
+    sending->stores = 0;
     sending->ref = Py_NewRef(args[0]);
     sending->handler = Py_NewRef(args[1]);
     sending->args = rest;
@@ -90,6 +91,8 @@ static PySendResult begin(Sending *sending, PyObject *value, PyObject **result)
         *result = Py_NewRef(Py_None);
         return PYGEN_RETURN;
     }
+    if (!usual && !sending->asks && (usual = store_at_once(sending)) < 0)
+        return PYGEN_ERROR;
     if (!usual && (sending->steps.inner = by_python(sending)) == NULL)
         return PYGEN_ERROR;
     return PyIter_Send(sending->steps.inner, Py_None, result);
@@ -127,14 +130,17 @@ static PySendResult sending_send(PyObject *self, PyObject *value, PyObject **res
     if (how == PYGEN_NEXT)
         return how;
     steps->over = 1;
+    if (sending->stores && how == PYGEN_RETURN) {
+        PyObject *receipts = *result;
+        if ((*result = PySequence_GetItem(receipts, 0)) == NULL)
+            how = PYGEN_ERROR;
+        Py_DECREF(receipts);
+    }
     if (sending->question != NULL && ask_ended(sending, how == PYGEN_ERROR) < 0) {
         Py_CLEAR(*result);
         how = PYGEN_ERROR;
     }
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    sending_clear(self); /* whoever keeps an ended coroutine, or its task, does not keep the arguments */
-    PyErr_Restore(type, error, traceback);
+    clear_ended(self, how); /* whoever keeps an ended coroutine, or its task, does not keep the arguments */
     return how;
 }
 

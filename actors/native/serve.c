@@ -15,7 +15,7 @@ static void sit_down(Drain *drain, PyObject *seat)
 static int begin(Drain *drain)
 {
     PyObject *life = drain->life, *runtime = GET(life, Life, runtime), *cell = GET(life, Life, cell), *value;
-    if (!IS_A(cell, Identity))
+    if (!IS(cell, Cell) && !IS_A(cell, Identity))
         goto by_python;
     drain->mailbox = Py_NewRef(GET(cell, Identity, mailbox));
     if (!IS_A(drain->mailbox, Mailbox))
@@ -90,19 +90,13 @@ static int rest(Drain *drain)
     else if (PyObject_SetAttr(mailbox, str_asleep, Py_True) < 0)
         return -1;
     PyObject *activity = GET(GET(life, Life, runtime), Runtime, activity);
-    long going = PyLong_AsLong(GET(activity, Activity, count)) - 1;
-    PyObject *count = PyLong_FromLong(going ? going : 1);
-    if (count == NULL)
-        return -1;
-    SET(activity, Activity, count, count);
-    Py_DECREF(count);
-    if (!going) { /* somebody may wait for that */
-        PyObject *less = PyLong_FromLong(-1);
-        int told = less == NULL ? -1 : call(activity, str_add, less);
-        Py_XDECREF(less);
-        return told;
-    }
-    return 0;
+    long going;
+    if (!is_short(GET(activity, Activity, count), &going) || going != 1)
+        return counted(activity, -1);
+    PyObject *less = PyLong_FromLong(-1); /* the last one: somebody may wait for that */
+    int told = less == NULL ? -1 : call(activity, str_add, less);
+    Py_XDECREF(less);
+    return told;
 }
 
 /* Takes the next message, or whatever else there is. 1: `inner` is to be begun. 0: the drain has ended. */
@@ -133,7 +127,7 @@ static int next(Drain *drain, int attended, int *answer)
             drain->look = drain->look * 2 < budget ? drain->look * 2 : (long)budget;
         }
         drain->done++;
-        if ((envelope = PyObject_CallOneArg(the_deque_popleft, queue)) == NULL)
+        if ((envelope = deque_popleft(queue, NULL)) == NULL)
             return -1;
         PyObject *last = drain->envelope;
         drain->envelope = envelope; /* first: what goes with the last one may run code that looks here */
@@ -158,10 +152,8 @@ static int next(Drain *drain, int attended, int *answer)
         }
         SET(envelope, Envelope, phase, IN_HAND);
         handler = GET(envelope, Envelope, handler);
-        int overlaps = PyObject_IsTrue(GET(handler, Handler, limit));
-        if (overlaps < 0)
-            return -1;
-        if (overlaps) {
+        long overlapping;
+        if (!is_short(GET(handler, Handler, limit), &overlapping) || overlapping) {
             if (call(life, str_overlap, envelope) < 0)
                 return -1;
             continue;

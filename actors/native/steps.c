@@ -104,6 +104,18 @@ static PyObject *as_call(PySendResult how, PyObject *result)
     return NULL;
 }
 
+void clear_ended(PyObject *self, PySendResult how)
+{
+    if (how != PYGEN_ERROR) {
+        Py_TYPE(self)->tp_clear(self);
+        return;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    Py_TYPE(self)->tp_clear(self);
+    PyErr_Restore(type, error, traceback);
+}
+
 static PyObject *steps_send(PyObject *self, PyObject *value)
 {
     PyObject *result;

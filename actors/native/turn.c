@@ -46,8 +46,9 @@ PyObject *called(Drain *drain, PyObject *envelope, PyObject *function)
         some[1] = instance;
         for (Py_ssize_t at = 0; at < count; at++)
             some[at + 2] = PyTuple_GET_ITEM(args, at);
-        answer = PyObject_VectorcallDict(function, some + 1, (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                         kwargs == Py_None ? NULL : kwargs);
+        size_t flagged = (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        answer = kwargs == Py_None ? PyObject_Vectorcall(function, some + 1, flagged, NULL)
+                                   : PyObject_VectorcallDict(function, some + 1, flagged, kwargs);
     }
     else if ((all = PyTuple_New(count + 1)) != NULL) {
         PyTuple_SET_ITEM(all, 0, Py_NewRef(instance));
@@ -87,10 +88,72 @@ int failed(Drain *drain)
     return (drain->steps.inner = follows) == NULL ? -1 : 1;
 }
 
+/* `Waker.join`. */
+static int join(PyObject *waker, PyObject *reply, PyObject *result)
+{
+    PyObject *waiting = IS(reply, Future) ? PyObject_GetAttr(reply, str__callbacks) : Py_NewRef(Py_None), *woken = NULL;
+    if (waiting == NULL)
+        return -1;
+    int done = 0;
+    if (PyList_CheckExact(waiting) && PyList_GET_SIZE(waiting) == 1) {
+        PyObject *pair = PyList_GET_ITEM(waiting, 0), *callback = PyTuple_GET_ITEM(pair, 0);
+        woken = PyTuple_Pack(3, callback, PyTuple_GET_ITEM(pair, 1), reply);
+        done = woken == NULL ? -1 : call(reply, str_remove_done_callback, callback);
+    }
+    if (done == 0)
+        done = call(reply, str_set_result, result);
+    if (done == 0 && woken != NULL)
+        done = append(GET(waker, Waker, due), woken);
+    Py_XDECREF(woken);
+    Py_DECREF(waiting);
+    return done;
+}
+
+/* Whether a reply that is given now is woken with those before it; -1 and an error. */
+static int joins(PyObject *waker, PyObject *ready)
+{
+    PyObject *last = PySequence_GetItem(ready, Py_SIZE(ready) - 1), *begun;
+    if (last == NULL)
+        return -1;
+    Py_DECREF(last); /* the loop has it */
+    if (last == GET(waker, Waker, handle))
+        return 1;
+    if (last != PyLong_AsVoidPtr(GET(waker, Waker, last)))
+        return 0;
+    if ((begun = PyObject_CallMethodNoArgs(waker, str_begin)) == NULL)
+        return -1;
+    Py_DECREF(begun);
+    return begun == Py_True;
+}
+
+/* `Waker.answer`. */
+static int answer(PyObject *waker, PyObject *reply, PyObject *result)
+{
+    PyObject *ready = GET(waker, Waker, ready), *last, *id;
+    if (!IS(ready, deque))
+        return call(reply, str_set_result, result);
+    int together = Py_SIZE(ready) ? joins(waker, ready) : 0;
+    if (together != 0)
+        return together < 0 ? -1 : join(waker, reply, result);
+    if (call(reply, str_set_result, result) < 0)
+        return -1;
+    if (Py_SIZE(ready)) {
+        if ((last = PySequence_GetItem(ready, Py_SIZE(ready) - 1)) == NULL || (id = PyLong_FromVoidPtr(last)) == NULL) {
+            Py_XDECREF(last);
+            return -1;
+        }
+        SET(waker, Waker, last, id);
+        Py_DECREF(id);
+        Py_DECREF(last);
+    }
+    return 0;
+}
+
 int settle(Drain *drain, PyObject *result)
 {
     PyObject *envelope = drain->envelope, *reply = GET(envelope, Envelope, reply);
-    if (reply != Py_None && GET(envelope, Envelope, phase) == IN_HAND && call(reply, str_set_result, result) < 0) {
+    if (reply != Py_None && GET(envelope, Envelope, phase) == IN_HAND &&
+        answer(GET(GET(drain->life, Life, lane), Dispatcher, waker), reply, result) < 0) {
         if (!PyErr_ExceptionMatches(the_InvalidStateError))
             return -1;
         PyErr_Clear(); /* whoever asked has stopped waiting */

@@ -30,7 +30,7 @@ static PySendResult step(PyObject *job, PyObject *steps, PyObject **result)
 /* Whether to return to the loop after an activation. */
 static int is_time(PyObject *self, PyObject *task, PyObject *more, long left)
 {
-    int now = PyObject_IsTrue(more);
+    int now = more == Py_False ? 0 : PyObject_IsTrue(more);
     if (now != 0 || left <= 0)
         return now < 0 ? -1 : 1;
     if (!(left & 7)) {
@@ -42,13 +42,7 @@ static int is_time(PyObject *self, PyObject *task, PyObject *more, long left)
         if (now != 0)
             return now;
     }
-    /* The handler may have cancelled its task and then not waited. */
-    PyObject *cancelling = PyObject_CallOneArg(the_CarrierCancelling, task);
-    if (cancelling == NULL)
-        return -1;
-    now = PyObject_IsTrue(cancelling);
-    Py_DECREF(cancelling);
-    return now;
+    return GET(task, Carrier, struck) != Py_False; /* the handler may have cancelled its task and then not waited */
 }
 
 static int keep_left(PyObject *self, long left)
@@ -64,15 +58,17 @@ static int keep_left(PyObject *self, long left)
 PyObject *work_begin(PyObject *Py_UNUSED(method), PyObject *const *args, size_t flagged, PyObject *names)
 {
     if (PyVectorcall_NARGS(flagged) != 2 || (names != NULL && PyTuple_GET_SIZE(names)) ||
-        !IS_A(args[0], Dispatcher)) {
+        !IS_A(args[0], Dispatcher) || !IS_A(args[1], Carrier)) {
         PyErr_SetString(PyExc_TypeError, "Dispatcher.work() takes the carrier, and nothing else");
         return NULL;
     }
     PyObject *self = args[0], *task = args[1], *ready = GET(self, Dispatcher, ready), *given;
     PyObject *shown = GET(self, Dispatcher, _shown);
     long left = PyLong_AsLong(GET(self, Dispatcher, left)), stint = PyLong_AsLong(GET(self, Dispatcher, stint));
+    if (!IS(ready, deque))
+        return PyErr_Format(PyExc_TypeError, "expected a deque of what is ready, got %R", ready);
     while (Py_SIZE(ready)) {
-        PyObject *job = PyObject_CallOneArg(the_deque_popleft, ready), *steps = NULL;
+        PyObject *job = deque_popleft(ready, NULL), *steps = NULL;
         if (job == NULL)
             return NULL;
         SET(shown, Dispatcher, now, job);
