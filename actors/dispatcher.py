@@ -189,7 +189,7 @@ class Dispatcher:
                         # The handler cancelled its task and then did not wait. That must not hit the next actor.
                         self._retire()
                         return
-                    task.struck = task.cancelling() > 0
+                    task.struck = False
                 continue
             job, steps, awaited = waits
             job.pauses()

@@ -14,7 +14,7 @@ from typing import Any
 from .context import Context
 from .durable import Delivered
 from .ending import Ending, outcome_of, was_called
-from .envelope import DONE, IN_HAND, QUEUED, Envelope, Own, Question
+from .envelope import DONE, IN_HAND, QUEUED, Envelope, Notice, Own, Question
 from .events import ActorPaused, ActorResumed
 from .exits import Crashed, is_fatal
 from .incarnation import RUNNING, STARTED, STARTING, UNUSED
@@ -242,9 +242,11 @@ class Life(Ending):
         # Of what comes while the last notice of all that were there is handled, none passes a message that waits: or a
         # child that crashes as soon as it is up would keep everybody else from being served.
         if control and not (self.notices < 0 and queue and self.passage is None):
-            # In front of everything, one at a time; in the mailbox only for the instant until it is taken below.
-            self.notices = (self.notices if self.notices > 0 else len(control)) - 1 or -bool(queue)
-            queue.appendleft(control.popleft())
+            # In front of everything, one at a time; in the mailbox only for the instant until it is taken below, or
+            # until the next drain, where the time of this one is up. It is its turn still, then.
+            if not (queue and type(queue[0]) is Notice):
+                self.notices = (self.notices if self.notices > 0 else len(control)) - 1 or -bool(queue)
+                queue.appendleft(control.popleft())
         else:
             self.notices = 0
             if self.passage is not None and not self.admit():

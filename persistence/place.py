@@ -46,7 +46,7 @@ def check_place(path: Path) -> None:
 
 def check_kind(path: Path) -> None:
     """Raise `StoreUnavailable` for a pipe, say, which to open would mean to wait for whoever writes into it."""
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):
         raise StoreUnavailable(f"{path} cannot be opened: it is no regular file")
 
 

@@ -29,7 +29,7 @@ def may_be(id: int) -> bool:
     given: object = id
     if not isinstance(given, int) or isinstance(given, bool):
         raise TypeError(f"expected the id of a message, a whole number, got {given!r}")
-    return 0 < given < 1 << 63
+    return 0 <= given < 1 << 63
 
 
 class Filter(msgspec.Struct, frozen=True):

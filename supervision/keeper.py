@@ -39,7 +39,10 @@ class Keeper(Parent):
     async def child_ended(self, child: Child, exit: Exit) -> None:
         """A child has ended by itself: restart it and whom the strategy names with it, or keep or forget its spec."""
         charge = self._charges.get(child.path.rpartition("/")[2])
-        if charge is None or charge.child is not child or charge.standing != "running":
+        if charge is None:  # it was spawned by hand, and is in nobody's care; or it is not ours any more
+            self.ctx.background(child.end(f"its supervisor {self.ctx.path} keeps none of that name"))
+            return
+        if charge.child is not child or charge.standing != "running":
             return  # not ours any more, or its group is being restarted anyway
         verdict = judge(charge.spec.restart, exit)
         if verdict is Verdict.RESTART:

@@ -18,15 +18,17 @@ from tests.actors.lives import (
     a_gate,
     crash,
     hang,
+    no_trace,
     quiet,
     rest,
+    sleep,
     stop,
     swallow,
     wait_for,
 )
 from upright.actors import ActorGone, Blueprint, DeadLetter, Ref
 from upright.actors.events import ActorStopped, HookFailed
-from upright.actors.testing import Recorder, settle
+from upright.actors.testing import Recorder, advance, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -179,3 +181,45 @@ async def test_the_end_is_told_with_the_number_of_messages_left(system: Systems,
     async with quiet(system) as s:
         await die_with_mail(await s.spawn("a", Closer), "one", "two")
         assert [event.undelivered for event in recorders[0].of(ActorStopped, "/a")] == [2]
+
+
+async def crash_late(me: Doer) -> None:
+    await asyncio.sleep(0.5)
+    await crash(me)
+
+
+@pytest.mark.parametrize("starts", [[crash, crash], [crash] * 4, [sleep(0.5)], [crash_late], [crash, crash_late]])
+async def test_one_that_is_ended_while_its_restart_is_pending_or_under_way_is_not_started_again(
+    system: Systems, starts: list[Deed]
+) -> None:
+    """Its `undelivered()` takes longer than the pause before the next attempt."""
+    diary, heir = Diary(), Diary()
+    worked: list[int] = []
+
+    async def begin_work(me: Doer) -> None:
+        async def work() -> None:
+            while True:
+                await asyncio.sleep(10)
+                worked.append(me.life)
+
+        me.ctx.background(work())
+
+    plans: dict[str, Any] = {"started": [rest, *starts, begin_work], "undelivered": sleep(1)}
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Testator, diary, **plans)
+        await ref.tell(Doer.do, crash)
+        await settle()
+        await ref.tell(Doer.note, "mail")
+        await advance(0.15)
+        await s.end(ref)
+        lives = diary.lives
+        assert lives < len(starts) + 2
+        assert ref.recipient is None
+        new = await s.spawn("a", Closer, heir)
+        await advance(30)
+        assert await new.ask(Doer.note, "here") == "here"
+        assert (diary.lives, heir.lives, worked) == (lives, 1, [])
+        assert diary.words[-1] == "undelivered 1"
+    assert heir.words[-1] == "stopped 1"
+    assert (s.zombies, worked) == (0, [])
+    assert no_trace()

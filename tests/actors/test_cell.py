@@ -109,6 +109,29 @@ async def test_a_spawn_that_is_cancelled_leaves_no_actor_behind(system: Systems)
         assert (await s.spawn("a", Doer)).path == "/a"
 
 
+async def test_a_spawn_that_is_cancelled_ends_the_children_that_were_up_as_a_failed_start_does(system: Systems) -> None:
+    diary, inner = Diary(), Diary()
+
+    async def start_three(me: Doer) -> None:
+        for name in ("one", "two"):
+            await me.ctx.spawn(name, Closer, diary, stopping=[note(diary, "end")])
+        await me.ctx.spawn("three", Starter, inner, started=hang)
+
+    async with quiet(system) as s:
+        spawning = asyncio.create_task(s.spawn("p", Starter, None, started=start_three))
+        await settle()
+        assert inner.words == ["starting 1"]
+        spawning.cancel()
+        await asyncio.wait([spawning])
+        assert spawning.cancelled()
+        await advance(1)
+        assert [word for word in diary.words if word.startswith("end")] == ["end of /p/two", "end of /p/one"]
+        assert [type(reason) for reason in diary.reasons] == [Shutdown, Shutdown]
+        for path in ("/p", "/p/one", "/p/two", "/p/three"):
+            assert s.ref(path, Doer).recipient is None
+        assert s.zombies == 0
+
+
 async def test_a_stop_of_the_system_while_an_actor_starts_fails_that_start_in_its_shutdown_time(
     system: Systems,
 ) -> None:

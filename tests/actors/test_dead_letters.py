@@ -153,7 +153,7 @@ def test_the_error_that_was_raised_stays_as_it_was() -> None:
     [
         (Stubborn("no"), "Stubborn: no"),
         (with_more(Stubborn()), "Stubborn"),
-        (Mute("no"), "Mute (its text cannot be read: RuntimeError)"),
+        (Mute("no"), "Mute: (its text cannot be read: RuntimeError)"),
     ],
 )
 def test_of_an_error_that_cannot_be_copied_its_type_and_text_are_kept(error: BaseException, said: str) -> None:

@@ -56,7 +56,7 @@ class Unreadable(Exception):
     [
         (ValueError("no"), "ValueError: no"),
         (KeyError(), "KeyError"),
-        (Unreadable(), "Unreadable (its text cannot be read: RuntimeError)"),
+        (Unreadable(), "Unreadable: (its text cannot be read: RuntimeError)"),
     ],
 )
 def test_an_error_can_be_told_whatever_its_text_does(error: Exception, text: str) -> None:

@@ -14,6 +14,7 @@ from tests.actors.lives import (
     Doer,
     Starter,
     Systems,
+    Testator,
     crash,
     hang,
     quiet,
@@ -21,7 +22,8 @@ from tests.actors.lives import (
     sleep,
     stop,
 )
-from upright.actors import Crashed
+from upright.actors import Crashed, Down, Ref, Shutdown
+from upright.actors.errors import Ignore
 from upright.actors.events import ActorRestarted, ActorRestarting, ActorStartFailed, ActorStopped
 from upright.actors.testing import Recorder, advance, settle
 
@@ -31,6 +33,17 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend(virtual_time: Any) -> Any:
     return virtual_time
+
+
+async def decline(_: Any) -> None:
+    raise Ignore("not needed any more")
+
+
+def watch(ref: Ref[Any]) -> Deed:
+    async def deed(me: Doer) -> None:
+        me.ctx.watch(ref, Doer.down)
+
+    return deed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,3 +180,50 @@ async def test_a_child_that_stops_while_it_waits_for_its_restart_is_not_started_
         await advance(1)
         await s.idle()
         assert diary.lives == 3
+
+
+@pytest.mark.parametrize("kind", [Starter, Closer, Testator])
+@pytest.mark.parametrize("fails", [0, 2])
+async def test_one_that_declines_at_a_restart_stays_down_and_is_let_go_and_nobody_else_is_touched(
+    system: Systems, kind: type[Doer], fails: int
+) -> None:
+    diary, other, watcher = Diary(), Diary(), Diary()
+    async with quiet(system) as s:
+        bystander = await s.spawn("b", Closer, other)
+        ref = await s.spawn("a", kind, diary, started=[rest, *[crash] * fails, decline])
+        await (await s.spawn("w", Doer, watcher)).ask(Doer.do, watch(ref))
+        await ref.tell(Doer.do, crash)
+        await s.idle()
+        assert watcher.downs == [Down(ref, Shutdown("it declined to start: not needed any more"))]
+        assert ref.recipient is None
+        assert (await s.spawn("a", Doer)).path == "/a", "its name is free"
+        await advance(60)
+        assert s.running
+        assert await bystander.ask(Doer.note, "still") == "still"
+    assert (diary.lives, other.lives, watcher.lives) == (2 + fails, 1, 1)
+
+
+async def test_mail_of_one_that_declines_at_a_restart_becomes_dead_letters(system: Systems, dead_letters: Any) -> None:
+    async with quiet(system) as s:
+        ref = await s.spawn("a", Starter, Diary(), started=[rest, decline])
+        await ref.tell(Doer.do, crash)
+        await ref.tell(Doer.note, "mail")
+        await s.idle()
+        assert s.running
+        assert [letter.message.args for letter in dead_letters.all if letter.reason != "crashed"] == [("mail",)]
+
+
+async def test_children_of_one_that_declines_at_a_restart_are_not_kept(system: Systems) -> None:
+    async with quiet(system) as s:
+
+        async def start_child_and_decline(me: Doer) -> None:
+            await me.ctx.spawn("c", Closer, child)
+            await decline(me)
+
+        child = Diary()
+        ref = await s.spawn("a", Starter, Diary(), started=[rest, start_child_and_decline])
+        await ref.tell(Doer.do, crash)
+        await s.idle()
+        assert s.ref("/a", Doer).recipient is s.ref("/a/c", Doer).recipient is None
+        assert child.words[-1] == "stopped 1"
+        assert s.running

@@ -260,7 +260,9 @@ class TestCancel:
             await run.cancel()
             await Order.run(s, "nobody").cancel()
             await advance(10.0)
-            assert (await run.status(), await run.history()) == ("completed", before)
+            *others, told = await run.history()
+            assert (await run.status(), others) == ("completed", before)
+            assert (told.name, told.error) == ("cancelled", "it is over, nothing came of it: cancelled by hand")
             assert [one.id async for one in Order.runs(s)] == ["o"]
 
     async def test_twice_is_once_and_a_signal_after_it_comes_too_late(self, system: Systems, stores: Stores) -> None:

@@ -233,6 +233,35 @@ async def test_a_spec_that_cannot_stand_there_is_refused_and_the_supervisor_goes
         assert await states(s) == {"a": "up"}
 
 
+class Generous(Supervisor):
+    """May have a child that is none of those that it keeps up."""
+
+    async def occupy(self, name: str, diary: Diary) -> None:
+        await self.ctx.spawn(name, Doer, diary)
+
+
+@pytest.mark.parametrize("call", ["start_child", "restart_child"])
+async def test_a_name_that_is_taken_below_it_is_refused_and_the_supervisor_goes_on(system: Systems, call: str) -> None:
+    book, diary = Book(), Diary()
+    async with grown(system, child("sup", Generous), max_restarts=0) as s:
+        sup, taken = s.ref("/top/sup", Generous), s.ref("/top/sup/x", Doer)
+        wanted: Any = book.child("x")
+        if call == "restart_child":
+            await sup.ask(Supervisor.start_child, wanted)
+            await sup.ask(Supervisor.terminate_child, "x")
+            wanted = "x"
+        await sup.ask(Generous.occupy, "x", diary)
+        for _ in range(2):
+            with pytest.raises(NotStarted, match="/top/sup/x did not start: NameTaken"):
+                await sup.ask(getattr(Supervisor, call), wanted)
+            await settle()
+        assert await taken.ask(Doer.note, "here") == "here"
+        assert diary.words == ["here 1"]
+        assert await states(s, "/top/sup") == ({} if call == "start_child" else {"x": "down"})
+        assert await sup.ask(Supervisor.start_child, book.child("y")) == s.ref("/top/sup/y", Doer)
+        assert await states(s) == {"sup": "up"}
+
+
 class Unfit(Doer):
     mailbox = 5  # on purpose: it is no mailbox
 

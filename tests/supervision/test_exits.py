@@ -1,14 +1,17 @@
 """The table of exits, live: what becomes of a child that ended by itself, for every kind and every exit."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from tests.actors.lives import Closer, Doer, Oops, Systems, cancel_uninvited, crash
+from tests.actors.lives import Closer, Diary, Doer, Oops, Systems, cancel_uninvited, crash, no_trace, quiet
 from tests.supervision.trees import Book, counts, fell, grown, member, states, top
 from upright.actors import Crashed, Killed, Normal, Shutdown
-from upright.actors.testing import settle
-from upright.supervision import supervisor
+from upright.actors.errors import Ignore
+from upright.actors.events import SystemGaveUp
+from upright.actors.testing import Recorder, settle
+from upright.supervision import Plan, Supervisor, child, supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -143,3 +146,53 @@ async def test_a_sub_supervisor_that_is_killed_is_restarted_with_all_its_childre
         await settle()
         assert await states(s, "/top/inner") == {"a": "up", "b": "up"}
         assert book.lives == {"a": 2, "b": 2, "c": 1}
+
+
+class Shy(Supervisor):
+    """Has one child, which writes into the book; declines to start again."""
+
+    def __init__(self, book: Book, lives: list[int]) -> None:
+        super().__init__()
+        self.book, self.lives = book, lives
+        lives.append(len(lives) + 1)
+
+    def plan(self) -> Plan:
+        return Plan((self.book.child("a"),))
+
+    async def started(self) -> None:
+        await super().started()
+        if len(self.lives) > 1:
+            raise Ignore("not needed any more")
+
+    async def stop(self) -> None:
+        self.ctx.stop()
+
+    async def crash(self) -> None:
+        raise Oops("on purpose")
+
+
+@pytest.mark.parametrize("how", ["stops itself", "declines after a kill", "declines after a crash"])
+async def test_a_tree_of_the_system_that_stops_itself_or_declines_to_start_again_ends_the_system_in_order(
+    system: Systems, recorders: list[Recorder], how: str
+) -> None:
+    book, elder, lives = Book(), Diary(), list[int]()
+    async with quiet(system, tree=child("top", Shy, book, lives)) as s:
+        tree = s.ref("/top", Shy)
+        await s.spawn("younger", Closer, elder)
+        match how:
+            case "stops itself":
+                await tree.tell(Shy.stop)
+            case "declines after a kill":
+                await s.kill(tree)
+            case _:
+                await tree.tell(Shy.crash)
+        async with asyncio.timeout(3_600):
+            exit = await s.wait()
+        assert exit == Shutdown(f"/top {'stopped itself' if how == 'stops itself' else 'declined to start again'}")
+        assert not s.running
+    assert s.zombies == 0
+    assert recorders[0].of(SystemGaveUp) == []
+    assert elder.words[-1] == "stopped 1"
+    assert lives == ([1] if how == "stops itself" else [1, 2])
+    assert book.turns()[-1] == "a stopped"
+    assert no_trace()

@@ -107,6 +107,60 @@ async def test_when_the_one_that_failed_is_terminated_nobody_stays_restarting_wi
         assert "restarting" not in said.values()
 
 
+async def test_who_waited_for_one_that_is_terminated_is_started_although_a_later_one_waits_alone(
+    system: Systems,
+) -> None:
+    book = Book()
+    held = book.child("b").options(backoff=steady(10.0))
+    async with grown(system, book.child("a"), held, book.child("c"), strategy=REST) as s:
+        await fell(s, member(s, "b"), "crash")
+        await top(s).ask(Supervisor.start_child, book.child("e").options(backoff=steady(20.0)))
+        await top(s).ask(Supervisor.start_child, book.child("f"))
+        await fell(s, member(s, "e"), "crash")
+        waiting = dict.fromkeys("bcef", "restarting")
+        assert await states(s) == {"a": "up", **waiting}
+        await top(s).ask(Supervisor.terminate_child, "b")
+        assert await states(s) == {"a": "up", **waiting, "b": "down", "c": "up"}
+        assert book.lives == {"a": 1, "b": 1, "c": 2, "e": 1, "f": 1}
+        await advance(19.9)
+        assert await states(s) == {"a": "up", **waiting, "b": "down", "c": "up"}
+        await advance(0.2)
+        assert await states(s) == {**dict.fromkeys("abcef", "up"), "b": "down"}
+        assert book.lives == {"a": 1, "b": 1, "c": 2, "e": 2, "f": 2}
+
+
+async def test_who_waits_for_an_earlier_one_too_is_not_started_when_a_later_one_is_terminated(system: Systems) -> None:
+    book = Book()
+    held = book.child("b").options(backoff=steady(10.0))
+    async with grown(system, book.child("a"), held, book.child("c"), strategy=REST) as s:
+        await fell(s, member(s, "b"), "crash")
+        await top(s).ask(Supervisor.start_child, book.child("e").options(backoff=steady(20.0)))
+        await top(s).ask(Supervisor.start_child, book.child("f"))
+        await fell(s, member(s, "e"), "crash")
+        await top(s).ask(Supervisor.terminate_child, "e")
+        assert await states(s) == {"a": "up", **dict.fromkeys("bcef", "restarting"), "e": "down"}
+        await advance(10.1)
+        assert {name: (await states(s))[name] for name in "abcf"} == dict.fromkeys("abcf", "up")
+        assert {name: book.lives[name] for name in "abcf"} == {"a": 1, "b": 2, "c": 2, "f": 2}
+
+
+async def test_all_who_waited_for_the_last_one_with_an_attempt_are_started_when_it_is_terminated(
+    system: Systems,
+) -> None:
+    book = Book()
+    held = book.child("b").options(backoff=steady(10.0))
+    async with grown(system, book.child("a"), held, book.child("c"), strategy=ALL) as s:
+        await fell(s, member(s, "b"), "crash")
+        await top(s).ask(Supervisor.start_child, book.child("e").options(backoff=steady(20.0)))
+        await fell(s, member(s, "e"), "crash")
+        await top(s).ask(Supervisor.terminate_child, "b")
+        assert await states(s) == {**dict.fromkeys("abce", "restarting"), "b": "down"}, "the attempt of e will come"
+        await top(s).ask(Supervisor.terminate_child, "e")
+        assert await states(s) == {"a": "up", "b": "down", "c": "up", "e": "down"}
+        await advance(100.0)
+        assert book.lives == {"a": 2, "b": 1, "c": 2, "e": 1}
+
+
 @pytest.mark.parametrize("strategy", ["one_for_one", ALL, REST])
 async def test_a_delay_holds_back_the_restart_and_nothing_else(system: Systems, strategy: Any) -> None:
     book = Book()

@@ -5,9 +5,23 @@ from typing import Any
 
 import pytest
 
-from tests.actors.lives import Deed, Doer, Oops, Systems, a_gate, crash, hang, note, quiet, sleep, swallow, wait_for
+from tests.actors.lives import (
+    Deed,
+    Doer,
+    Oops,
+    Systems,
+    a_gate,
+    crash,
+    hang,
+    no_trace,
+    note,
+    quiet,
+    sleep,
+    swallow,
+    wait_for,
+)
 from tests.supervision.trees import Book, awaited, counts, fell, grown, member, now, states, tree
-from upright.actors import StartFailed
+from upright.actors import Shutdown, StartFailed
 from upright.actors.errors import Ignore
 from upright.actors.events import ActorStarted, ActorStopped
 from upright.actors.testing import Recorder, advance, settle
@@ -219,3 +233,33 @@ async def recall(me: Doer) -> Any:
 
 async def plans(me: Doer) -> Any:
     return list(me.plans)
+
+
+@pytest.mark.parametrize("depth", ["the tree", "a branch", "a spawn"])
+async def test_a_start_that_is_cancelled_ends_the_children_that_are_up_in_reverse_and_gracefully(
+    system: Systems, depth: str
+) -> None:
+    """As when somebody presses Ctrl-C while a service starts."""
+    book = Book()
+    children = (*book.children("a", "b"), book.child("c", started=hang), book.child("d"))
+    if depth == "a branch":
+        s = grown(system, supervisor("in", *children), max_restarts=0)
+    else:
+        s = quiet(system, tree=tree(*children) if depth == "the tree" else None)
+    if depth == "a spawn":
+        await s.start()
+        starting: asyncio.Task[Any] = awaited(s.spawn_from(tree(*children).blueprint()))
+    else:
+        starting = awaited(s.start())
+    await settle()
+    assert book.words[-1] == "c starting 1"
+    starting.cancel()
+    await asyncio.wait({starting})
+    await advance(1.0)
+    assert starting.cancelled()
+    assert s.running is (depth == "a spawn")
+    await s.stop()
+    assert book.turns() == ["a starting", "b starting", "c starting", "b stopped", "a stopped"]
+    assert {type(reason) for name in "ab" for reason in book.pages[name].reasons} == {Shutdown}
+    assert s.zombies == 0
+    assert no_trace()

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.actors.lives import Doer, Systems, crash, rest, sleep
-from tests.supervision.trees import Book, fell, fell_together, grown, member, states, top, tree
+from tests.actors.lives import Diary, Doer, Systems, crash, rest, sleep
+from tests.supervision.trees import Book, awaited, end_of, fell, fell_together, grown, member, states, top, tree
+from upright.actors import Down, Shutdown
 from upright.actors.errors import Ignore
 from upright.actors.events import ActorStopped
 from upright.actors.testing import Recorder, advance, settle
@@ -140,6 +141,29 @@ async def test_one_that_declines_in_a_restart_keeps_its_spec_and_the_group_goes_
     async with grown(system, book.child("a"), shy, book.child("c"), strategy="one_for_all", max_restarts=1) as s:
         await fell(s, member(s, "a"), "crash")
         assert await states(s) == {"a": "up", "b": left, "c": "up"}
+
+
+@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+@pytest.mark.parametrize("fallen", ["b", "a"])
+async def test_watchers_hear_of_one_that_declines_in_a_restart_as_of_a_clean_end(
+    system: Systems, recorders: list[Recorder], restart: Any, fallen: str
+) -> None:
+    book, diary = Book(), Diary()
+    shy = book.child("b", started=[rest, decline]).options(restart=restart)
+    async with grown(system, book.child("a"), shy, strategy="rest_for_one", max_restarts=1) as s:
+        watched = member(s, "b")
+
+        async def watch(me: Doer) -> None:
+            me.ctx.watch(watched, Doer.down)
+
+        await (await s.spawn("w", Doer, diary)).ask(Doer.do, watch)
+        ended = awaited(end_of(watched))
+        await fell(s, member(s, fallen), "crash")
+        exit = await ended
+        assert diary.downs == [Down(watched, exit)]
+        if restart != "temporary":  # that is not started again
+            assert exit == Shutdown("it declined to start: not now")
+            assert [event.exit for event in recorders[0].of(ActorStopped, "/top/b")] == [exit]
 
 
 @pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
