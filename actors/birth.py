@@ -12,7 +12,8 @@ from .actor import Actor
 from .dispatcher import Dispatcher
 from .envelope import Link
 from .errors import Ignore, StartFailed
-from .exits import FATAL, Crashed
+from .exits import Crashed
+from .fatal import FATAL
 from .handover import Handover
 from .identity import Identity
 from .life import Life

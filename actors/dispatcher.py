@@ -20,6 +20,7 @@ from contextvars import Context
 from typing import Any, Protocol
 
 from .carrier import RESTING, Carried, Carrier
+from .fatal import FATAL
 from .handover import Handover
 from .waking import Waker
 
@@ -148,7 +149,8 @@ class Dispatcher:
             self._server, self._waiter, self.idle = None, None, True
             if self.ready and not self._closing:
                 self.rouse()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        # What ends the loop has its say where that was run.
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, FATAL):
             context = {"message": "a carrier of actors failed", "exception": error, "task": task}
             self._loop.call_exception_handler(context)
 

@@ -10,7 +10,8 @@ from .durable import Renew
 from .envelope import DONE, IN_HAND, MOVED, Envelope, Question, deadline_of
 from .errors import ActorRestarting, Refuse, WrongArguments
 from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
-from .exits import Crashed, Exit, Failed, Killed, is_clean, is_fatal
+from .exits import Crashed, Exit, Failed, Killed, is_clean
+from .fatal import is_fatal
 from .incarnation import OVER, RUNNING, STOPPED, STOPPING, Incarnation
 from .seat import TURN, Seat, variables_of
 

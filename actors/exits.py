@@ -4,23 +4,7 @@ They stand apart because everybody reads them: watchers in `Down`, `stopping()`,
 supervision, which must not import anything that runs.
 """
 
-import asyncio
-
 import msgspec
-
-FATAL = (KeyboardInterrupt, SystemExit)
-"""Not an actor's to judge: they end the loop itself."""
-
-
-def is_fatal(error: BaseException, carrier: object) -> bool:
-    """Whether an error that left the code of an actor is not the actor's to judge.
-
-    A `GeneratorExit` is one where it came from outside, because the code was closed where it waited: the `carrier`
-    stays with it then, or no loop runs any more. One that the code raised itself is an error like any other.
-    """
-    if isinstance(error, GeneratorExit):
-        return carrier is not None or asyncio._get_running_loop() is None
-    return isinstance(error, FATAL)
 
 
 class Normal(msgspec.Struct, frozen=True):

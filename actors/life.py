@@ -16,7 +16,8 @@ from .durable import Delivered
 from .ending import Ending, outcome_of, was_called
 from .envelope import DONE, IN_HAND, QUEUED, Envelope, Notice, Own, Question
 from .events import ActorPaused, ActorResumed
-from .exits import Crashed, is_fatal
+from .exits import Crashed
+from .fatal import is_fatal
 from .incarnation import RUNNING, STARTED, STARTING, UNUSED
 from .passage import admitted, permitted
 from .seat import COUNTS_TELL

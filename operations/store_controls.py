@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from upright.actors.system import ActorSystem
+from upright.persistence.codec import packed
 from upright.persistence.quarantine import PAGE
 from upright.persistence.records import Outgoing
 from upright.persistence.reports import REASONS, Filter, Letter, Record, RecordFilter, grouped
@@ -94,7 +95,10 @@ class StoreControls:
             raise NotFound(
                 f"expected an address that the store knows, got {asked.to!r}; there are {near(asked.to, known)}"
             )
-        body = msgspec.msgpack.encode(asked.arguments)
+        try:
+            body = packed("arguments", asked.arguments)
+        except TypeError as error:
+            raise Wrong(str(error)) from error
         message = Outgoing(asked.to, asked.handler, body, once=asked.once, key=asked.key)
         async with self.opened():
             (receipt,) = await self.store.put([message])

@@ -17,7 +17,8 @@ import msgspec
 from upright.actors.durable import Delivered, Renew
 from upright.actors.envelope import Envelope
 from upright.actors.errors import Detached, GuardRefused, Refuse
-from upright.actors.exits import FATAL, Crashed, Failed, is_fatal
+from upright.actors.exits import Crashed, Failed
+from upright.actors.fatal import FATAL, is_fatal
 from upright.actors.message import Message, told
 from upright.actors.passage import Permit
 from upright.actors.seat import seat_now

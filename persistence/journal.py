@@ -111,6 +111,9 @@ class Journal:
     def flushed(self) -> asyncio.Future[None]:
         """Done when all steps that were given before are written, or refused."""
         barrier: asyncio.Future[None] = self._loop.create_future()
+        if self._has_ended:
+            barrier.set_result(None)
+            return barrier
         self._barriers.append((barrier, self._taken + self._writing + len(self._steps)))
         self._rouse()
         return barrier
@@ -118,6 +121,9 @@ class Journal:
     def looked(self) -> asyncio.Future[None]:
         """Done when what is to be looked at now was looked at."""
         look: asyncio.Future[None] = self._loop.create_future()
+        if self._has_ended:
+            look.set_result(None)
+            return look
         self._looks.append(look)
         self._rouse()
         return look
@@ -191,6 +197,11 @@ class Journal:
                 self._hand_out(written, batch)
                 pass_on(looks)
                 await asyncio.sleep(0)  # what need not be synced was written without a wait: let others run too
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether it was cancelled, say, and nobody is to wait for it."""
+        return self._task is None or self._task.done()
 
     @property
     def _may_write(self) -> bool:

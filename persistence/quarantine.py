@@ -106,7 +106,7 @@ class Quarantine:
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise TypeError(f"expected arguments to be values by the names of the handler's parameters, got {given!r}")
         body = packed("arguments", dict(given))
-        found = [letter async for letter in self._desk.letters(Filter(only=id))]
+        found = [letter async for letter in self._desk.letters(Filter(only=id))] if may_be(id) else []
         if not found:
             return False
         named = found[0].handler if handler is None else handler

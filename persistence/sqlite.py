@@ -58,7 +58,10 @@ class Sqlite(Store):
         keep: object = Retention() if retention is None else retention
         if not isinstance(keep, Retention):
             raise TypeError(f"expected retention to be a Retention, got {keep!r}")
-        self.path = Path(path).absolute()
+        try:
+            self.path = Path(os.path.realpath(path))  # SQLite's log lies beside the file, and not beside a link to it
+        except ValueError as error:
+            raise ValueError(f"expected path to be that of a file, got {path!r}: {error}") from error
         self._sqlite = engine = SqliteEngine(self.path, synchronous, lease=float(lease))
         super().__init__(engine, SqliteDesk(self.path, engine))
         self._upkeep = Upkeep(self.path, keep, lambda: engine.now())

@@ -27,6 +27,7 @@ from upright.supervision import supervisor
 STARTED = r'"event":"service\.started"'
 QUIET = ("--log-format", "json", "--admin", "")
 MORE = """
+import sys
 class Broken(Actor):
     async def started(self) -> None:
         raise LookupError("no config")
@@ -38,6 +39,24 @@ class Loop(Actor):
     async def crash(self) -> None:
         raise LookupError("crashes again")
 
+class Leaver(Actor):
+    async def started(self) -> None:
+        self.ctx.background(self.leave())
+
+    async def leave(self) -> None:
+        sys.exit({"": None, "0": 0, "9": 9}.get(os.environ["CODE"], os.environ["CODE"]))
+
+class Job(Actor):
+    mailbox = Durable("jobs")
+
+    async def started(self) -> None:
+        await self.ctx.self_ref.once("k").tell(Job.leave)
+
+    async def leave(self) -> None:
+        await Leaver.leave(self)
+
+leaves = supervisor("shop", child("leaver", Leaver))
+gone = supervisor("shop", child("job", Job))
 broken = supervisor("shop", child("broken", Broken))
 loops = supervisor("shop", child("loop", Loop), max_restarts=1, within=60.0)
 number = 5
@@ -69,7 +88,7 @@ def lines(said: str) -> list[dict[str, object]]:
     ("words", "expected"),
     [
         (("nowhere:tree",), "expected a module nowhere"),
-        (("app:nothing",), "expected app to have 'nothing'; trees in it: broken, loops, plain, tree"),
+        (("app:nothing",), "expected app to have 'nothing'; trees in it: broken, gone, leaves, loops, plain, tree"),
         (("app:number",), "expected app:number to be a tree"),
         (("app.py:tree",), "such as shop.app:tree, got 'app.py:tree'"),
         (("app:tree", "--store", "mysql:jobs"), "got 'mysql:jobs'"),
@@ -119,6 +138,19 @@ def test_what_does_not_come_up_or_gives_up_ends_with_1_and_each_line_of_its_log_
     done = ran(folder, *words, *QUIET)
     assert done.status == 1, done.said
     assert lines(done.said)[-1]["event"] == event
+
+
+@pytest.mark.parametrize(("code", "status"), [("9", 9), ("0", 1), ("", 1), ("no config", 1)])
+@pytest.mark.parametrize("tree", ["leaves", "gone"])
+def test_a_handler_that_exits_ends_the_service_as_failed_with_its_status_or_with_1(
+    folder: Path, tree: str, code: str, status: int
+) -> None:
+    done = ran(folder, f"app:{tree}", "--store", "jobs.db", *QUIET, CODE=code)
+    assert done.status == status, done.said
+    line = lines(done.said)[-1]  # each of which is one of the log: nobody else says anything
+    assert (line["event"], line["error"]) == ("service.failed", "SystemExit")
+    assert str(line["error_text"]).startswith("SystemExit")
+    assert code in str(line["error_text"])
 
 
 @pytest.mark.parametrize("words", [("raises:tree",), ("app:make",), ("zero:tree",)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.persistence.weather import Hands, disk, refused, service
-from upright.persistence import StoreCorrupt, StoreUnavailable, place
+from upright.persistence import Sqlite, StoreCorrupt, StoreUnavailable, place
 
 __all__ = ["disk"]
 
@@ -18,6 +18,16 @@ async def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> N
     path = tmp_path / "jobs.db"
     path.mkdir()
     await refused(path, StoreUnavailable, "is a folder")
+
+
+async def test_a_pipe_in_the_place_of_the_file_is_refused_at_once(tmp_path: Path) -> None:
+    """To open one means to wait for whoever writes into it."""
+    path = tmp_path / "jobs.db"
+    os.mkfifo(path)
+    await refused(path, StoreUnavailable, "is no regular file")
+    with pytest.raises(StoreUnavailable, match="is no regular file"):
+        await Sqlite(path).counts()
+    assert [one.name for one in tmp_path.iterdir()] == ["jobs.db"]
 
 
 async def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
@@ -48,6 +58,20 @@ async def test_a_log_without_its_file_is_told_of_and_kept_until_the_file_is_back
     async with service(path) as home:
         await home.rests()
         assert home.hands.handled == [1, 2, 3]
+
+
+async def test_a_link_leads_to_the_store_and_its_log_lies_there(tmp_path: Path) -> None:
+    link, path = tmp_path / "jobs.db", tmp_path / "elsewhere" / "real.db"
+    path.parent.mkdir()
+    link.symlink_to(path)
+    async with service(link) as home:
+        await home.tell(1)
+        await home.rests()
+        assert path.with_name("real.db-wal").exists()
+    async with service(path) as home:
+        await home.tell(2)
+        await home.rests()
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["jobs.db"]
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])

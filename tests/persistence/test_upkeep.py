@@ -284,7 +284,7 @@ async def test_a_copy_never_takes_the_place_of_a_file_and_half_a_copy_does_not_s
         with pytest.raises(StoreUnavailable, match=r"expected a new file for the copy, but there is .*there"):
             await store.backup(tmp_path / "there")
         assert (tmp_path / "there").read_text() == "mine"
-        with pytest.raises(StoreUnavailable, match="no upkeep"):
+        with pytest.raises(StoreUnavailable, match=r"expected a folder for the copy, but there is no .*nowhere"):
             await store.backup(tmp_path / "nowhere" / "copy.db")
 
 
