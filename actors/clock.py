@@ -1,4 +1,6 @@
-"""The clock of an event loop, in the form that costs least: it is read for every ask."""
+"""Time as numbers: the clock of an event loop, in the form that costs least, for it is read for every ask; and what was
+given as a number of seconds.
+"""
 
 import asyncio
 import math
