@@ -141,7 +141,7 @@ async def test_a_crash_after_the_handler_takes_back_its_state(system: Systems, s
                 await clerk_ref(s).tell(Clerk.book_in, amount)
             await s.idle()
         assert await clerk_ref(s).ask(Clerk.book_in, 0) == sum(range(20))
-    assert strikes.count("crash") > 10
+    assert strikes.count("crash") > 0
 
 
 async def test_only_the_addresses_that_were_named_crash_also_of_those_who_come_later(
