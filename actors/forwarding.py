@@ -26,7 +26,7 @@ async def pass_on(
         )
         if turn.caller is not None and recipient is not None:
             try:
-                refuse_cycle(turn.caller, recipient)
+                refuse_cycle(turn.caller, recipient, found)
             except AskCycle as circle:  # the asker's affair, not a fault of the one who hands on
                 turn.fail(circle)
                 turn.phase = MOVED

@@ -215,6 +215,10 @@ class Incarnation:
         self.runtime.activity.add(1)
         return self.tasks.start(work, self.beside, name, inner)
 
+    def running(self, handler: str) -> int:
+        """How many messages for that handler it has in hand beside others."""
+        return self._tasks.count(handler) if self._tasks is not None else 0
+
     def notice(self, handler: Handler, args: tuple[Any, ...], token: object) -> None:
         """Have `handler` called before the next message of the mailbox."""
         if self.phase == OVER or self.detached:

@@ -178,12 +178,12 @@ class Ref(Configurable, Generic[A_co]):
         reply: asyncio.Future[Any] = asyncio.Future(loop=directory.loop)  # `create_future`, without the call
         now = deadlines.now()
         deadline = now + (ASK_WITHIN if self._within is None else self._within)
-        caller = None if seat is None else seat.asking()
+        caller, found = None if seat is None else seat.asking(), table[handler]
         if caller is not None:
             deadline = min(deadline, deadline_of(caller.turn))
             if recipient is not None:
-                refuse_cycle(caller, recipient)
-        envelope = Question(table[handler], args, kwargs or None, sender, reply, QUEUED, deadline, caller)
+                refuse_cycle(caller, recipient, found)
+        envelope = Question(found, args, kwargs or None, sender, reply, QUEUED, deadline, caller)
         if recipient is None:
             directory.undeliverable(self.path, envelope, "no_actor")
             raise ActorGone(f"nobody lives at {self.path}", self.path, handled=False)

@@ -140,7 +140,7 @@ class WorkerMailbox(Mailbox):
         """Whether the ask would wait for itself here: one of its askers is this worker's message in hand."""
         if isinstance(envelope, Question) and envelope.caller is not None:
             try:
-                refuse_cycle(envelope.caller, self.owner)
+                refuse_cycle(envelope.caller, self.owner, envelope.handler)
             except AskCycle as circle:
                 return circle
         return None

@@ -182,7 +182,7 @@ static int waits(Sending *sending, Way *way, PyObject *runtime, PyObject *link)
     if (deadline < 0)
         return PyErr_Occurred() ? -1 : 0;
     if (link != NULL) {
-        PyObject *done = PyObject_CallFunctionObjArgs(the_refuse_cycle, link, way->recipient, NULL);
+        PyObject *done = PyObject_CallFunctionObjArgs(the_refuse_cycle, link, way->recipient, way->handler, NULL);
         if (done == NULL)
             return -1;
         Py_DECREF(done);
