@@ -42,8 +42,10 @@ class Flights:
     disk, with the error if nobody knows what the disk has.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, landed: Callable[[StoreError | None], None]) -> None:
-        self._loop, self._landed, self._waker = loop, landed, Waker(loop)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, waker: Waker, landed: Callable[[StoreError | None], None]
+    ) -> None:
+        self._loop, self._waker, self._landed = loop, waker, landed
         self._under_way: list[Flight] = []
         self._size = 0
 

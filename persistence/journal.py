@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from upright.actors.durable import Receipt
 from upright.actors.message import told
+from upright.actors.waking import Waker
 
 from .consumers import Consumers
 from .errors import OutcomeUnknown, StoreError, StoreUnavailable
@@ -35,13 +36,13 @@ class Journal:
     """Gathers what is to be written, and has the engine write it."""
 
     def __init__(
-        self, engine: Engine, loop: asyncio.AbstractEventLoop, failed: Callable[[StoreError], None], stirred: Stirred,
-        shuts_out: Callable[[str], bool],
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, waker: Waker, failed: Callable[[StoreError], None],
+        stirred: Stirred, shuts_out: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._engine, self._loop, self._failed, self._stirred = engine, loop, failed, stirred
         self._puts: Puts = []
         self._under_way: Puts = []
-        self._flights = Flights(loop, self._landed)
+        self._flights = Flights(loop, waker, self._landed)
         self._unknown: StoreError | None = None
         self._steps: Steps = []
         self._pardons: list[int] = []
@@ -74,8 +75,7 @@ class Journal:
             return
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(StoreUnavailable(f"the store's journal has ended: {told(error)}"))
-        pass_on([barrier for barrier, _ in self._barriers])
-        pass_on(self._looks)
+        self._let_go()
         puts, self._puts, steps, self._steps = self._puts, [], self._steps, []
         fail([stored for _, stored, _ in puts + self._under_way], StoreUnavailable("the store's journal has ended"))
         self._flights.lose(steps)
@@ -111,22 +111,28 @@ class Journal:
     def flushed(self) -> asyncio.Future[None]:
         """Done when all steps that were given before are written, or refused."""
         barrier: asyncio.Future[None] = self._loop.create_future()
-        if self._has_ended:
-            barrier.set_result(None)
-            return barrier
         self._barriers.append((barrier, self._taken + self._writing + len(self._steps)))
-        self._rouse()
+        self._come()
         return barrier
 
     def looked(self) -> asyncio.Future[None]:
         """Done when what is to be looked at now was looked at."""
         look: asyncio.Future[None] = self._loop.create_future()
-        if self._has_ended:
-            look.set_result(None)
-            return look
         self._looks.append(look)
-        self._rouse()
+        self._come()
         return look
+
+    def _come(self) -> None:
+        """Somebody waits: go on, or say that nothing follows any more. It may have been cancelled, say."""
+        if self._task is None or self._task.done():
+            self._let_go()
+        else:
+            self._rouse()
+
+    def _let_go(self) -> None:
+        barriers, self._barriers, looks, self._looks = self._barriers, [], self._looks, []
+        pass_on([barrier for barrier, _ in barriers])
+        pass_on(looks)
 
     def pardon(self, ids: list[int]) -> None:
         """Have one attempt given back to these messages."""
@@ -197,11 +203,6 @@ class Journal:
                 self._hand_out(written, batch)
                 pass_on(looks)
                 await asyncio.sleep(0)  # what need not be synced was written without a wait: let others run too
-
-    @property
-    def _has_ended(self) -> bool:
-        """Whether it was cancelled, say, and nobody is to wait for it."""
-        return self._task is None or self._task.done()
 
     @property
     def _may_write(self) -> bool:

@@ -76,7 +76,8 @@ class Store:
             self._runtime = None
             raise
         self.now = self._engine.now
-        self._journal = Journal(self._engine, runtime.loop, self._failed, self.stir, self.solitude.shuts_out)
+        waker = runtime.dispatcher.waker
+        self._journal = Journal(self._engine, runtime.loop, waker, self._failed, self.stir, self.solitude.shuts_out)
         self._journal.start()
         runtime.guards.lender = Limits(self, runtime)
         try:

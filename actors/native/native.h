@@ -42,10 +42,10 @@
 
 /* Classes that are asked for, constants and functions of the Python rooms. */
 #define THINGS(X)                                                                                                    \
-    X(Birth) X(Blueprint) X(CHILDLESS) X(Carrier) X(Cell) X(Dispatcher) X(Envelope) X(EventBus) X(FUTURE_LOOP)       \
-    X(Future) X(Identity) X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Nursery) X(Question) X(Ref) X(Runtime)   \
-    X(Seat) X(IN_HAND) X(NOTHING) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED) X(ask) X(awaited) X(child) X(deque)         \
-    X(deque_append) X(deque_popleft) X(fail_turn) X(refuse_cycle) X(serve) X(tell) X(work)
+    X(Blueprint) X(CHILDLESS) X(Carrier) X(Cell) X(Dispatcher) X(Envelope) X(FUTURE_LOOP) X(Future) X(Identity)      \
+    X(InvalidStateError) X(Life) X(Link) X(Mailbox) X(Nursery) X(Question) X(Ref) X(Runtime) X(Seat) X(IN_HAND)      \
+    X(NOTHING) X(QUEUED) X(RUNNING) X(TURN) X(UNUSED) X(ask) X(awaited) X(child) X(deque) X(deque_append)            \
+    X(deque_popleft) X(fail_turn) X(refuse_cycle) X(serve) X(tell) X(work)
 
 /* Numbers of the Python rooms. */
 #define NUMBERS(X) X(ASK_WITHIN, ask_within) X(BUDGET, budget) X(FIRST_LOOK, first_look) X(WIDTH, bucket_width)
@@ -67,6 +67,7 @@ NUMBERS(NUMBER)
 #define GET(object, class, field) (*(PyObject **)((char *)(object) + class##_##field))
 #define IS(object, class) Py_IS_TYPE(object, (PyTypeObject *)the_##class)
 #define IS_A(object, class) PyObject_TypeCheck(object, (PyTypeObject *)the_##class)
+#define IS_ACTOR(object) (IS(object, Cell) || IS_A(object, Identity)) /* the first is what nearly all are */
 
 /* Whether it is a number of a single digit, as nearly all of ours are, and then which: without a call. */
 static inline int is_short(PyObject *number, long *value)

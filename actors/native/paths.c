@@ -101,8 +101,7 @@ static int found(Sending *sending, Way *way)
 {
     PyObject *recipient = GET(sending->ref, Ref, _found), *mailbox, *handler;
     *way = (Way){.sender = Py_None};
-    if (recipient == NULL || !(IS(recipient, Cell) || IS_A(recipient, Identity)) ||
-        GET(recipient, Identity, gone) != Py_False)
+    if (recipient == NULL || !IS_ACTOR(recipient) || GET(recipient, Identity, gone) != Py_False)
         return 0;
     mailbox = GET(recipient, Identity, mailbox);
     if (!IS(mailbox, Mailbox) || !has_room(mailbox)) /* of others, `admits` may be more than a field */

@@ -15,7 +15,7 @@ static void sit_down(Drain *drain, PyObject *seat)
 static int begin(Drain *drain)
 {
     PyObject *life = drain->life, *runtime = GET(life, Life, runtime), *cell = GET(life, Life, cell), *value;
-    if (!IS(cell, Cell) && !IS_A(cell, Identity))
+    if (!IS_ACTOR(cell))
         goto by_python;
     drain->mailbox = Py_NewRef(GET(cell, Identity, mailbox));
     if (!IS_A(drain->mailbox, Mailbox))
