@@ -8,7 +8,7 @@ from .exits import Exit
 from .handlers import HandlerTable
 from .message import DeadLetter
 from .options import Blueprint, Bounded
-from .policies import Policy
+from .policies import Policy, is_policy
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # the checkers know it; nobody needs it installed
@@ -75,7 +75,7 @@ class Actor(Generic[S]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         uses: object = cls.uses
-        if not isinstance(uses, tuple) or not all(callable(getattr(one, "open", None)) for one in uses):
+        if not isinstance(uses, tuple) or not all(is_policy(one) for one in uses):
             raise TypeError(
                 f'expected {cls.__name__}.uses to be a tuple of policies, as in (CircuitBreaker("smtp"),), got {uses!r}'
             )

@@ -49,7 +49,8 @@ class Visit(Block):
         machine, weight = gate.machine, self._weight
         self._began = now = gate.now()
         waits = machine.longest_wait > 0
-        token = machine.enter(now, waits, weight) if not (waits and gate.waiting) else None
+        # Nobody passes those who wait, unless there is room for all of them and this one.
+        token = None if gate.waiting and (waits or gate.room() < weight) else machine.enter(now, waits, weight)
         if token is None:
             if waits:
                 token = await wait_for(gate, weight)
@@ -88,20 +89,23 @@ class Nest(Block):
         self.error = None
 
     async def __aenter__(self) -> Self:
+        layer: Layer | None = None
         try:
             for layer in self._layers:
                 await layer.__aenter__()
                 self._inside.append(layer)
         except BaseException as error:
-            await self._back_out(error)
+            await self._back_out(error, called=getattr(layer, "stands_in", False))
         return self
 
-    async def _back_out(self, error: BaseException) -> None:
-        """One has refused, or was cut off while it waited: there was no call. Raises the error that comes of it."""
+    async def _back_out(self, error: BaseException, called: bool) -> None:
+        """One has refused, or was cut off while it waited: there was no call. Or one has `called`, as it were, which
+        stands in for the dependency. Raises the error that comes of it.
+        """
         outcome = error
         while self._inside:
             layer = self._inside.pop()
-            if isinstance(layer, Visit):
+            if isinstance(layer, Visit) and not called:
                 layer.back_out()
                 continue
             try:  # what it swallows is raised all the same: without it the block must not run
@@ -131,10 +135,9 @@ class Nest(Block):
 class Call:
     """A call that waits in line."""
 
-    __slots__ = ("turn", "weight")
+    __slots__ = ("turn",)
 
-    def __init__(self, weight: int) -> None:
-        self.weight = weight
+    def __init__(self) -> None:
         self.turn: asyncio.Future[None] | None = None
 
     def called(self) -> None:
@@ -146,16 +149,17 @@ class Call:
 async def wait_for(gate: Gate, weight: int) -> Any:
     """Wait in line; the token, or None if the time is up or too many wait already."""
     machine = gate.machine
-    if gate.waiting >= machine.most_waiting:
+    if gate.calls >= machine.most_waiting:
         return None
-    call, loop = Call(weight), asyncio.get_running_loop()
-    token = gate.take(call)
+    call, loop = Call(), asyncio.get_running_loop()
+    token = gate.take(call, weight)
+    gate.calls += 1
     try:
         async with asyncio.timeout(None if machine.longest_wait == float("inf") else machine.longest_wait):
             while token is None:
                 call.turn = loop.create_future()
                 await call.turn
-                token = gate.take(call)
+                token = gate.take(call, weight)
     except TimeoutError:
         return token
     except BaseException:
@@ -163,6 +167,7 @@ async def wait_for(gate: Gate, weight: int) -> Any:
             gate.give_back(token)
         raise
     finally:
+        gate.calls -= 1
         gate.forget(call)
     return token
 

@@ -18,10 +18,8 @@ TICK = 0.001
 
 
 class Waiter(Protocol):
-    """Who waits in line. `weight`: for how many it counts."""
+    """Who waits in line."""
 
-    @property
-    def weight(self) -> int: ...
     def called(self) -> None:
         """It may try again; it keeps its place until it has, or has left."""
         ...
@@ -33,6 +31,8 @@ class Gate:
     __slots__ = (
         "_ahead",
         "_called",
+        "_wants",
+        "calls",
         "now",
         "_line",
         "_shut",
@@ -55,15 +55,18 @@ class Gate:
         """Whether somebody has asked for it of late."""
         self.is_pinned = False
         """Whether an actor has it: it must not be forgotten, or there would be two of its name."""
-        self._line: dict[Waiter, None] = {}
-        self._ahead = 0  # for how many those in line count
+        self.calls = 0
+        """How many calls wait in line; the others are actors, which have a mailbox to wait in."""
+        self._line: dict[Waiter, int] = {}  # for how many each counts
+        self._ahead = 0  # for how many all of them count
         self._called: set[Waiter] = set()
-        self._wanting: dict[Callable[[], object], None] = {}
+        self._wanting: dict[Callable[[], object], int] = {}
         self._shut: dict[Callable[[], object], None] = {}
         self._was_shut = machine.is_shut
         listen = getattr(machine, "listen", None)
         if listen is not None:  # it hears from elsewhere, a store say, that there is room
             listen(self.changed)
+        self._wants: Callable[[float, int], object] | None = getattr(machine, "wanted", None)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -79,20 +82,22 @@ class Gate:
         """Whether that one may try again now."""
         return waiter in self._called
 
-    def take(self, waiter: Waiter, passes: bool = False) -> Any:
-        """Let it through: the token of its visit; None if it has to wait, and is in line now. `passes`: all others."""
+    def take(self, waiter: Waiter, weight: int = 1, passes: bool = False) -> Any:
+        """Let it through, which counts for so many: the token of its visit; None if it has to wait, and is in line now.
+        `passes`: all others.
+        """
         if self._line and not passes and waiter not in self._called:
-            self._join(waiter)
+            self._join(waiter, weight)
             self._arm(self.now())
             return None
         now = self.now()
-        token = self.machine.enter(now, True, waiter.weight)
+        token = self.machine.enter(now, True, weight)
         if self._line:
             self._called.discard(waiter)
         if self._was_shut and token is not None:  # should it shut again, that is to be told
             self._was_shut = self.machine.is_shut
         if token is None:
-            self._join(waiter)
+            self._join(waiter, weight)
             self._arm(now)
             if self._shut and not self._was_shut and self.machine.is_shut:  # by time alone
                 asyncio.get_running_loop().call_soon(self.changed)
@@ -110,9 +115,9 @@ class Gate:
             if self._line or self._wanting:  # behind one who needed much there may be some who need little
                 self.serve()
 
-    def when_room(self, call: Callable[[], object]) -> None:
-        """Call that once, when there is room that nobody in line needs."""
-        self._wanting[call] = None
+    def when_room(self, call: Callable[[], object], weight: int = 1) -> None:
+        """Call that once, when there is room for so many that nobody in line needs."""
+        self._wanting[call] = weight
         self._arm(self.now())
 
     def forget_wish(self, call: Callable[[], object]) -> None:
@@ -158,30 +163,34 @@ class Gate:
         room = self.machine.room(now)
         if len(self._line) > len(self._called):
             self._call(room)
-        if self._wanting and room - self._ahead >= 1:
-            wanting, self._wanting = self._wanting, {}
-            for call in wanting:
-                call()
+        if self._wanting:
+            left = room - self._ahead
+            for call in [call for call, weight in self._wanting.items() if weight <= left]:
+                if self._wanting.pop(call, None) is not None:
+                    call()
+            if self._wants is not None and self._wanting:
+                self._wants(now, self._ahead + min(self._wanting.values()))
         self._arm(now)
 
     def _call(self, room: float) -> None:
         most = len(self._line) if room >= len(self._line) else int(room) + 1  # each counts for one or more
-        for waiter in tuple(islice(self._line, most)):
-            room -= waiter.weight
-            if room < 0:  # and nobody passes one who needs much, or it would wait for ever
+        for waiter, weight in tuple(islice(self._line.items(), most)):
+            if room < weight:  # and nobody passes one who needs much, or it would wait for ever
+                if self._wants is not None and waiter not in self._called:
+                    self._wants(self.now(), weight)
                 break
+            room -= weight
             if waiter in self._line and waiter not in self._called:
                 self._called.add(waiter)
                 waiter.called()
 
-    def _join(self, waiter: Waiter) -> None:
+    def _join(self, waiter: Waiter, weight: int) -> None:
         if waiter not in self._line:
-            self._line[waiter] = None
-            self._ahead += waiter.weight
+            self._line[waiter] = weight
+            self._ahead += weight
 
     def _quit(self, waiter: Waiter) -> None:
-        del self._line[waiter]
-        self._ahead -= waiter.weight
+        self._ahead -= self._line.pop(waiter)
 
     def _arm(self, now: float) -> None:
         """Look again when the machine says that it may help."""

@@ -16,7 +16,7 @@ from .clock import clock_of
 from .events import Event
 from .gate import Gate
 from .passage import Passage
-from .policies import Machine, Policy, Wrapper
+from .policies import Machine, Policy, Wrapper, is_policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,7 +80,7 @@ class Guards:
         held = self._by_id.get(id(policy))
         if held is not None:
             return held[1]
-        if not callable(getattr(policy, "open", None)):
+        if not is_policy(policy):
             raise TypeError(f'expected a policy, such as CircuitBreaker("smtp"), got {policy!r}')
         known = self._gates.get((policy.__class__, policy.name, policy.key))
         if known is None:
@@ -146,9 +146,12 @@ class Guards:
 
     def passage(self, policies: tuple[Policy, ...], actor: object = None) -> Passage:
         """The way through all of these, for the messages of an actor of that class."""
-        found = [self.of(policy) for policy in in_order(policies)]
-        gates = tuple(dict.fromkeys(one for one in found if isinstance(one, Gate)))
-        return Passage(gates, tuple(one for one in found if not isinstance(one, Gate)), self, actor)
+        found = [(self.of(policy), policy.weight) for policy in in_order(policies)]
+        weights: dict[Gate, int] = {}
+        for one, weight in found:
+            if isinstance(one, Gate):
+                weights[one] = max(weight, weights.get(one, 0))
+        return Passage(weights, tuple(one for one, _ in found if not isinstance(one, Gate)), self, actor)
 
     def guard(self, *policies: Policy) -> Block:
         """Guard a block of code: `async with guards.guard(SMTP): …`; of several policies, each in its place.

@@ -296,11 +296,6 @@ class Life(Ending):
             self.paused_at = self.runtime.loop.time()
             self.cell.tell(ActorPaused, self.cell.kind, guard)
 
-    @property
-    def weight(self) -> int:
-        """For how many one message counts at a gate."""
-        return 1
-
     def called(self) -> None:
         """A gate has room."""
         self.cell.wake()

@@ -20,16 +20,18 @@ Outcome = tuple[BaseException | None, float]
 
 
 class Passage:
-    """What stands between a mailbox and its actor. `budgets`: those of the gates that have a say in retries.
-    `offered`: the message that got the last permit. `actor`: the class whose it is.
+    """What stands between a mailbox and its actor. `weights`: for how many a message counts at each gate. `budgets`:
+    those of the gates that have a say in retries. `offered`: the message that got the last permit. `actor`: the class
+    whose it is.
     """
 
-    __slots__ = ("actor", "budgets", "gates", "house", "offered", "wrappers")
+    __slots__ = ("actor", "budgets", "gates", "house", "offered", "weights", "wrappers")
 
     def __init__(
-        self, gates: tuple[Gate, ...], wrappers: tuple[Wrapper, ...], house: House, actor: object = None
+        self, weights: dict[Gate, int], wrappers: tuple[Wrapper, ...], house: House, actor: object = None
     ) -> None:  # fmt: skip
-        self.gates, self.wrappers, self.house, self.actor = gates, wrappers, house, actor
+        self.weights, self.wrappers, self.house, self.actor = weights, wrappers, house, actor
+        self.gates = gates = tuple(weights)
         for gate in gates:
             gate.is_pinned = True
         self.budgets = tuple(gate for gate in gates if hasattr(gate.machine, "put_off"))
@@ -37,15 +39,15 @@ class Passage:
 
     def room(self) -> float:
         """How many messages would be let through now."""
-        return min((gate.room() for gate in self.gates), default=float("inf"))
+        return min((gate.room() / weight for gate, weight in self.weights.items()), default=float("inf"))
 
     def take(self, waiter: Waiter) -> "Permit | None":
         """A permit for the next message; None if it has to wait, and the waiter will be called."""
         tokens: list[Any] = []
         # Whom one gate has called passes the lines at the others, or two could send each other back for ever.
         called = len(self.gates) > 1 and any(gate.has_called(waiter) for gate in self.gates)
-        for gate in self.gates:
-            token = gate.take(waiter, called)
+        for gate, weight in self.weights.items():
+            token = gate.take(waiter, weight, called)
             if token is None:
                 self._give_back(tokens)
                 for other in self.gates:
@@ -77,13 +79,18 @@ class Passage:
 
     def refused_by(self) -> str:
         """The gate that lets nobody through now; empty if none."""
-        return next((gate.label for gate in self.gates if gate.room() < 1), "")
+        return next((gate.label for gate, weight in self.weights.items() if gate.room() < weight), "")
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether a gate lets nobody through for some time, however long the line."""
+        return any(gate.machine.is_shut for gate in self.gates)
 
     def when_room(self, call: Callable[[], object]) -> None:
         """Call that once, when there may be room."""
-        for gate in self.gates:
-            if gate.room() < 1:
-                gate.when_room(call)
+        for gate, weight in self.weights.items():
+            if gate.room() < weight:
+                gate.when_room(call, weight)
                 return
         call()
 
@@ -102,12 +109,13 @@ class Passage:
 class Permit:
     """What one message has of the gates."""
 
-    __slots__ = ("_began", "_joined", "_tokens", "handler", "is_over", "passage", "repeats")
+    __slots__ = ("_began", "_joined", "_struck", "_tokens", "handler", "is_over", "passage", "repeats")
 
     def __init__(self, passage: Passage, tokens: list[Any]) -> None:
         self.passage, self._tokens = passage, tokens
         self._began: float | None = None
-        self._joined: dict[Gate, tuple[BaseException | None, float]] | None = None
+        self._joined: dict[Gate, Outcome] | None = None
+        self._struck: BaseException | None = None
         self.is_over = False
         self.handler = ""
         self.repeats = False
@@ -117,7 +125,9 @@ class Permit:
         """Run the handler, and tell the gates of its outcome."""
         call: Callable[[], Awaitable[Any]] = partial(function, *args, **kwargs)
         for wrapper in reversed(self.passage.wrappers):
-            if self.repeats or not getattr(wrapper, "repeats", False):
+            if getattr(wrapper, "stands_in", False):
+                call = partial(self._stood_in, wrapper, call)
+            elif self.repeats or not getattr(wrapper, "repeats", False):
                 call = partial(wrapper.around, call)
         self._began = self.passage.house.now()
         try:
@@ -127,6 +137,24 @@ class Permit:
             raise
         self.end(None)
         return result
+
+    async def _stood_in(self, wrapper: Wrapper, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Run the handler within a wrapper whose own errors are to be taken for the dependency's."""
+        own: list[BaseException] = []
+
+        async def noted() -> Any:
+            try:
+                return await call()
+            except BaseException as error:
+                own.append(error)
+                raise
+
+        try:
+            return await wrapper.around(noted)
+        except BaseException as error:
+            if not any(error is one for one in own):
+                self._struck = error
+            raise
 
     def end(self, error: BaseException | None) -> None:
         """It is over: the handler has ended, with that error, or it never began."""
@@ -142,6 +170,11 @@ class Permit:
             mine = self._joined.get(gate) if self._joined is not None else None
             if mine is not None:
                 gate.guarding.add((self.passage.actor, self.handler))
+            if self._struck is not None:
+                mine = worse(mine, (self._struck, took))
+            if mine is not None and not _weight(mine[0]) and isinstance(error, Exception):
+                mine = error, took  # a time-out around it has cut it off, say
+            if mine is not None:
                 gate.leave(token, *mine, now)
             elif (self.passage.actor, self.handler) in gate.guarding:
                 gate.give_back(token)  # it did not come to its call: nothing is known of the dependency

@@ -99,7 +99,8 @@ class Machine(Protocol):
 @runtime_checkable
 class Wrapper(Protocol):
     """A policy that has nothing to ask before a call, and runs it in its own way. One that may run it several times
-    says so by an attribute `repeats`, which is true.
+    says so by an attribute `repeats`, which is true; one that raises errors in the place of the dependency by
+    `stands_in`, which its block has too.
     """
 
     async def around(self, call: Callable[[], Awaitable[R]]) -> R:
@@ -132,6 +133,11 @@ class Policy(Protocol):
     def open(self, house: House) -> Machine | Wrapper:
         """What remembers, for one system."""
         ...
+
+
+def is_policy(given: object) -> bool:
+    """Whether that can be opened; a class of policies has yet to be called."""
+    return callable(getattr(given, "open", None)) and not isinstance(given, type)
 
 
 FALLBACK, HEDGE, BUDGET, BREAKER, RATE, BULKHEAD, TIMEOUT, CHAOS = range(10, 90, 10)

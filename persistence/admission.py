@@ -1,11 +1,14 @@
 """What a durable mailbox asks the policies of its actor before it claims: as many as are let through are claimed.
 
 So a refusal costs no write and no attempt. What was claimed, and is not begun when a circuit opens, goes back: its wait
-may be long, and another process may do better.
+may be long, and another process may do better. Where no circuit is open and there is no room for long, others take it
+as it comes: then one message is claimed all the same, and stands in line for the mailbox.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +18,8 @@ from upright.supervision.retry import Retry
 
 from .records import Delivery, Step
 
+PATIENT = 1.0
+"""Seconds without room after which one message is claimed, to stand in line."""
 SOON = 0.1
 """Seconds for which a message is put off, at least: a policy may say that it has room at once, and be asked by many."""
 REMEMBERED = 1_000
@@ -49,6 +54,7 @@ class Admission:
     ) -> None:
         self._passage, self._told = passage, told
         self._paused_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
         self._stir, self._let_go = stir, let_go
 
@@ -59,6 +65,7 @@ class Admission:
     def close(self) -> None:
         """Its actor has ended."""
         self._passage.unwatch(self._let_go, self._stir)
+        self._stop_timer()
 
     def most(self, free: int, hands: Iterable[Claimed]) -> int:
         """How many of so many may be claimed now, beside those in hand; if none, `stir` comes when that may change."""
@@ -68,14 +75,28 @@ class Admission:
             if self._paused_at is None:
                 self._paused_at = self._passage.house.now()
                 self._told(self._passage.refused_by(), 0.0)
-            return 0
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(PATIENT, self._stir, context=Context())
+            return min(free, self._one_in_line(hands))
         if self._paused_at is not None:
+            self._stop_timer()
             paused, self._paused_at = self._passage.house.now() - self._paused_at, None
             self._told("", paused)
         if room == float("inf") or free <= 0:
             return free
         # If all that is let through is claimed already, the next look comes when one of these has ended.
         return max(0, min(free, int(room) - sum(not hand.started for hand in hands)))
+
+    def _one_in_line(self, hands: Iterable[Claimed]) -> int:
+        """One, if it is time that a message stands in line, and none does."""
+        assert self._paused_at is not None
+        early = self._passage.house.now() - self._paused_at < PATIENT
+        return int(not (early or self._passage.is_shut or any(not hand.started for hand in hands)))
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     @property
     def is_paused(self) -> bool:

@@ -30,14 +30,14 @@ class Limits:
         self._store, self._runtime = store, runtime
         self._known: dict[str, tuple[int, float]] = {}
 
-    def lend(self, name: str, terms: Terms, wanted: int, answer: Answer) -> None:
-        """Lend up to so many tokens of the bucket of that name, and answer when that is on disk."""
+    def lend(self, name: str, terms: Terms, least: int, wanted: int, answer: Answer) -> None:
+        """Lend up to so many tokens of the bucket of that name, `least` at least, and answer when that is on disk."""
         if name in self._known:
-            self._try(name, terms, wanted, answer)
+            self._try(name, terms, least, wanted, answer)
         else:
-            _ = self._runtime.keep(self._read(name, terms, wanted, answer), f"upright limit {name}")
+            _ = self._runtime.keep(self._read(name, terms, least, wanted, answer), f"upright limit {name}")
 
-    async def _read(self, name: str, terms: Terms, wanted: int, answer: Answer) -> None:
+    async def _read(self, name: str, terms: Terms, least: int, wanted: int, answer: Answer) -> None:
         try:
             record: StateRecord | None = await self._store.read(ADDRESS + name)
         except StoreError:
@@ -47,12 +47,12 @@ class Limits:
         if record is not None:
             full_at = msgspec.msgpack.decode(record.body, type=float)
         self._known[name] = record.version if record is not None else 0, full_at
-        self._try(name, terms, wanted, answer)
+        self._try(name, terms, least, wanted, answer)
 
-    def _try(self, name: str, terms: Terms, wanted: int, answer: Answer) -> None:
+    def _try(self, name: str, terms: Terms, least: int, wanted: int, answer: Answer) -> None:
         now = self._store.now()
         version, known = self._known[name]
-        lent, full_at, wait = loan(terms, known, wanted, now)
+        lent, full_at, wait = loan(terms, known, wanted, now, least)
         if not lent:
             # What another process has left there is known only after the next write, or after a look.
             del self._known[name]
@@ -62,10 +62,10 @@ class Limits:
         def written(verdict: Verdict) -> None:
             if verdict == "ok":
                 self._known[name] = version + 1, full_at
-                answer(lent, 0.0)
+                answer(lent, wait)
             elif verdict == "conflict":
                 self._known.pop(name, None)
-                self.lend(name, terms, wanted, answer)
+                self.lend(name, terms, least, wanted, answer)
             else:
                 answer(0, RETRY)
 
@@ -73,8 +73,10 @@ class Limits:
         self._store.settle(Step(NOBODYS, "save", state=write), written)
 
 
-def loan(terms: Terms, full_at: float, wanted: int, now: float) -> tuple[int, float, float]:
-    """How many tokens can be lent, when the bucket is full then, and how long to wait if there is none.
+def loan(terms: Terms, full_at: float, wanted: int, now: float, least: int = 1) -> tuple[int, float, float]:
+    """How many tokens are lent, when the bucket is full then, and in how many seconds they may be used; of none, in how
+    many there may be some. Where there are fewer than `least`, and that is not one, tokens to come are lent: to one at
+    a time, so that the bucket has twice its burst to fill at most.
 
     >>> loan(Terms(interval=0.5, burst=4), full_at=0.0, wanted=3, now=10.0)
     (3, 11.5, 0.0)
@@ -82,10 +84,21 @@ def loan(terms: Terms, full_at: float, wanted: int, now: float) -> tuple[int, fl
     (1, 12.0, 0.0)
     >>> loan(Terms(interval=0.5, burst=4), full_at=12.0, wanted=3, now=10.0)
     (0, 12.0, 0.5)
+    >>> loan(Terms(interval=0.5, burst=4), full_at=11.5, wanted=3, now=10.0, least=3)
+    (3, 13.0, 1.0)
+    >>> loan(Terms(interval=0.5, burst=4), full_at=13.0, wanted=3, now=10.0, least=3)
+    (0, 13.0, 1.0)
     """
     room = terms.interval * terms.burst
-    full_at = min(max(full_at, now), now + room)  # a clock that was set back must not keep it empty for long
-    lent = min(wanted, int((now + room - full_at + GRAIN) / terms.interval))
-    if lent < 1:
-        return 0, full_at, max(full_at + terms.interval - now - room, GRAIN)
-    return lent, full_at + lent * terms.interval, 0.0
+    full_at = min(max(full_at, now), now + 2 * room)  # a clock that was set back must not keep it empty for long
+    owed = full_at - now - room
+    free = int((GRAIN - owed) / terms.interval)
+    if free >= least:
+        lent = min(wanted, free)
+        return lent, full_at + lent * terms.interval, 0.0
+    if least == 1:
+        return 0, full_at, max(owed + terms.interval, GRAIN)
+    if owed > GRAIN:
+        return 0, full_at, owed
+    needs = least * terms.interval
+    return least, full_at + needs, max(owed + needs, GRAIN)

@@ -33,12 +33,17 @@ def one_of(name: str, value: object, choices: Iterable[str]) -> None:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number that can be compared: no bool, no NaN.
+    """Whether it is a number that a float can say: no bool, no NaN.
 
-    >>> is_number(1.5), is_number("1.5"), is_number(math.nan)
-    (True, False, False)
+    >>> is_number(1.5), is_number("1.5"), is_number(math.nan), is_number(10**400)
+    (True, False, False, False)
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:
+        return False
 
 
 def named(field: str, value: object) -> None:

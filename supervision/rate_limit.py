@@ -30,11 +30,14 @@ class RateLimit(msgspec.Struct, frozen=True):
 
     `burst`: how many may go at once after a quiet time; by default `rate`, rounded up. In any t seconds at most
     burst + rate * t / per calls go, which for t = per is twice the rate with the default: where a third party
-    counts strictly, ask for half the rate, or for a small burst. With `burst=1` they are evenly spaced.
+    counts strictly, ask for half the rate, or for a small burst. With `burst=1` they are evenly spaced. What counts is
+    when a call is let through: where it then waits for another policy, a bulkhead inside of the limit, calls can pile
+    up there and go together.
     `longest_wait`: seconds that a call waits in line for its turn, 60 by default; 0 refuses at once. `most_waiting`:
     how many calls may wait; by default any number. The line is first in, first out, also for one that counts for much.
     `key`: whose calls, see `of`. `weight`: for how many one call counts, see `costing`. `shared`: all systems on one
-    store share the limit, at the price of a commit for each tenth of a second; without a store it is for one system.
+    store share the limit, at the price of a commit for each tenth of a second, and of one more second: in any t seconds
+    as many calls go as could in t + 1. Without a store it is for one system.
 
     A call that was refused raises `RateLimited`, and costs nothing; so does one that another guard refused afterwards.
     A call that was made counts, whatever became of it. Raises `ValueError` for what cannot be.
@@ -67,6 +70,10 @@ class RateLimit(msgspec.Struct, frozen=True):
         dependency(self.name, self.key)
         positive("rate", self.rate, " calls")
         positive("per", self.per, " seconds")
+        if not 0 < self.per / self.rate < float("inf"):
+            raise ValueError(
+                f"expected per / rate to be seconds that a float can say, got {self.per!r} / {self.rate!r}"
+            )
         if self.burst is not None:
             whole("burst", self.burst, 1)
         line(self.longest_wait, "most_waiting", self.most_waiting)

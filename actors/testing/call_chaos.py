@@ -107,6 +107,8 @@ class CallTrouble:
     """Chaos at work in calls. Made by `CallChaos.open`."""
 
     __slots__ = ("chaos", "strikes")
+    stands_in = True
+    """What it raises is to be taken for the dependency's."""
 
     def __init__(self, chaos: CallChaos, house: House) -> None:
         self.chaos = chaos
@@ -126,6 +128,7 @@ class Struck:
     """One call, and what the dice say of it."""
 
     __slots__ = ("_kinds", "_strikes", "_chaos", "_is_before")
+    stands_in = True
 
     def __init__(self, trouble: CallTrouble) -> None:
         self._chaos, self._strikes = trouble.chaos, trouble.strikes

@@ -115,28 +115,33 @@ class Keeping:
 def test_a_store_that_fails_lends_nothing_and_is_asked_again() -> None:
     answers: list[tuple[int, float]] = []
     runtime: Any = Keeping()
-    Limits(Broken(), runtime).lend("api", Terms(0.01, 10), 5, lambda lent, wait: answers.append((lent, wait)))
+    Limits(Broken(), runtime).lend("api", Terms(0.01, 10), 1, 5, lambda lent, wait: answers.append((lent, wait)))
     assert answers == [(0, RETRY)]
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 20)), max_size=60),
+    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 20), st.integers(1, 20)), max_size=60),
     st.floats(0.01, 2.0),
     st.integers(1, 20),
 )
 def test_never_more_is_lent_than_burst_and_rate_allow(
-    asks: list[tuple[float, int]], interval: float, burst: int
+    asks: list[tuple[float, int, int]], interval: float, burst: int
 ) -> None:
+    """Tokens to come count when they have come."""
     now, full_at, lent = 1_000.0, 0.0, list[tuple[float, int]]()
-    for pause, wanted in asks:
+    for pause, more, needed in asks:
         now += pause
-        got, full_at, wait = loan(Terms(interval, burst), full_at, wanted, now)
-        assert (got > 0) == (wait == 0.0)
-        assert got <= wanted
+        least = min(needed, burst)
+        wanted = min(least + more, burst)
+        got, full_at, wait = loan(Terms(interval, burst), full_at, wanted, now, least)
+        assert got == 0 or least <= got <= wanted
+        assert 0 <= wait <= (burst + 1) * interval + GRAIN
         if got:
-            lent.append((now, got))
+            assert least > 1 or wait == 0
+            lent.append((now + wait, got))
         else:
-            assert 0 < wait <= interval + GRAIN
+            assert wait > 0
+    assert lent == sorted(lent, key=lambda one: one[0])
     for first, (began, _) in enumerate(lent):
         total = 0
         for at, got in lent[first:]:
@@ -144,6 +149,16 @@ def test_never_more_is_lent_than_burst_and_rate_allow(
             assert total <= burst + (at - began + 2 * GRAIN) / interval
 
 
-def test_a_clock_that_was_set_back_keeps_it_empty_for_no_longer_than_it_takes_to_fill() -> None:
+def test_a_clock_that_was_set_back_keeps_it_empty_for_no_longer_than_it_takes_to_fill_and_once_more() -> None:
+    """It may have been lent before it was full, to one who needs much."""
     lent, _, wait = loan(Terms(1.0, 3), full_at=5_000.0, wanted=1, now=1_000.0)
-    assert (lent, wait) == (0, 1.0)
+    assert (lent, wait) == (0, 4.0)
+
+
+def test_one_who_needs_much_gets_what_is_to_come_before_those_who_need_little() -> None:
+    terms = Terms(1.0, 3)
+    two, full_at, wait = loan(terms, 1_002.0, 2, 1_000.0, least=2)
+    assert (two, wait) == (2, 1.0)
+    assert loan(terms, full_at, 1, 1_000.5) == (0, full_at, 1.5), "until the third token has come"
+    assert loan(terms, full_at, 2, 1_000.5, least=2) == (0, full_at, 0.5), "one at a time"
+    assert loan(terms, full_at, 2, 1_001.0, least=2)[0::2] == (2, 2.0)
