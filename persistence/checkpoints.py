@@ -81,7 +81,7 @@ class Checkpoints:
     async def _do(
         self, store: House, record: Delivery, name: str, form: Form, function: Callable[[], Awaitable[Any]]
     ) -> Any:
-        stage = Stage(record.token)
+        stage = Stage(record.token, name)
         outer = STAGE.set(stage)
         try:
             result = await function()

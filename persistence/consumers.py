@@ -26,6 +26,11 @@ class Consumer(Protocol):
         """How many more deliveries it would take now."""
         ...
 
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """The keys whose messages it would rather not take now; see `Want.last`."""
+        ...
+
     def lowest(self) -> int | None:
         """The lowest priority of what it has not begun, if it would take more of a higher one, though it is full."""
         ...
@@ -178,7 +183,7 @@ class Consumers:
             return
         room = consumer.room()
         if room > 0:
-            wants[address] = Want(address, consumer.order, room)
+            wants[address] = Want(address, consumer.order, room, last=consumer.suspects)
             return
         self._more.add(address)
         lowest = consumer.lowest()

@@ -104,7 +104,7 @@ class Door:
         message = self.outgoing(question, how, asked=True)
         hand = hand_now(self.store)
         if hand is not None:
-            if any(staged.address == self.address for staged in hand.staged):
+            if hand.has_told(self.address):
                 raise NotStaged(
                     f"{self.address} was told something in this delivery, which is stored with its end: ask it first"
                 )
@@ -134,14 +134,16 @@ class Door:
             raise NoEntity(
                 f"expected entities(…) at {self.path}, to find {how.entity!r} there; {self.address!r} is one actor's"
             )
+        key, once = how.entity or how.key, how.once
+        if once and self.is_of_many:  # each of them is an actor: what one was told is no word to another
+            once = f"{quote(key, safe='')}/{once}"
         now = self.store.now()
         due = how.at or (now + how.delay if how.delay else 0.0)
         expires = now + how.expires if how.expires != math.inf else math.inf
         sender = envelope.sender.path if envelope.sender is not None else ""
         body = codec.encode(envelope.args, envelope.kwargs)
         return Outgoing(
-            self.address, codec.wire_name, body, due, how.priority, how.entity or how.key, how.once, expires, asked,
-            sender,
+            self.address, codec.wire_name, body, due, how.priority, key, once, expires, asked, sender,
         )  # fmt: skip
 
     async def _put(

@@ -213,8 +213,10 @@ class EntitiesMailbox(Mailbox):
 
     def _put_idle_to_sleep(self) -> None:
         self._timer = None
-        until = self.owner.runtime.loop.time() - self._idle
-        for id in [id for id, since in self._resting.items() if since <= until] if self.is_open else ():
+        now, idle = self.owner.runtime.loop.time(), self._idle
+        # The sum by which the timer was set: a difference may be rounded otherwise, and a clock that stands still until
+        # all timers are done would never get beyond it.
+        for id in [id for id, since in self._resting.items() if since + idle <= now] if self.is_open else ():
             self._sleeps(id)
         if self.is_open:
             self._watch()

@@ -41,6 +41,11 @@ class Front(Outcomes):
         free = max(0, self.window - len(self._hands)) if most is None else most
         return free if self.admission is None else self.admission.most(free, self._hands.values())
 
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """See `Consumer.suspects`."""
+        return tuple(self._parking.suspects) if self._parking.is_parked else ()
+
     def lowest(self) -> int | None:
         """See `Consumer.lowest`. A pool has few that are not begun."""
         hands = self._hands

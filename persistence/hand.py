@@ -265,10 +265,19 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             self.staged = []
         self.staged.extend(messages)
 
+    def has_told(self, address: str) -> bool:
+        """Whether it has told that address something which waits for its end, or for that of the step."""
+        stage = stage_of(self.record.token)
+        waiting = (*self.staged, *stage.messages) if stage is not None else self.staged
+        return any(one.address == address for one in waiting)
+
     def id_of(self, message: Outgoing) -> str:
-        """The idempotency key of an ask in this delivery: the same at each attempt for the same question."""
-        said = f"{message.address} {message.handler} ".encode() + message.body
-        content = hashlib.blake2b(said, digest_size=8).hexdigest()
+        """The idempotency key of an ask in this delivery: the same at each attempt for the same question, in the same
+        step if it is in one, for a step that was done asks nothing at the next attempt.
+        """
+        stage = stage_of(self.record.token)
+        said = [stage.name if stage is not None else "", message.address, message.key, message.handler]
+        content = hashlib.blake2b(msgspec.msgpack.encode((said, message.body)), digest_size=8).hexdigest()
         if self.asks is None:
             self.asks = Counter()
         self.asks[content] += 1

@@ -46,16 +46,17 @@ class Judge:
         clock: float,
         parks: bool = True,
         policy: Retry | None = None,
+        lane: str = "",
     ) -> Judged:
         """The handler raised. `holds`: whether those behind it wait for its retry. `now`: on the store's clock,
         `clock`: on that of the loop. `parks`: whether it counts among the failures in a row that park the mailbox.
-        `policy`: in place of the mailbox's.
+        `policy`: in place of the mailbox's. `lane`: of those that count for one there.
         """
         raised = Failed(error, record.attempt, record.accepted, record.delay)
         verdict = decide(policy or self._policy, raised, now, self._rng)
         parked = None
         if parks and not isinstance(verdict, Discarded) and not (isinstance(verdict, Quarantined) and verdict.ruled):
-            parked = self.parking.failed(str(record.id), clock, self._rng)
+            parked = self.parking.failed(str(record.id), clock, self._rng, lane)
             if parked is not None and str(record.id) in parked.give_back:  # the fault is not its own
                 pause = max(parked.until - clock, 0.0)
                 verdict = Again(now + pause, record.delay, record.attempt - 1)

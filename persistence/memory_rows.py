@@ -135,7 +135,8 @@ class Box:
             if want.above is not None or any(row.next > now for row in self._held.values()):
                 return []  # one that waits for its retry holds up all others, of every priority
             self._waiting.sort(key=lambda place: (place[2] not in self._held, place))  # and goes before them then
-        picked = self._pass(want, want.room, me, now)
+        picked = self._pass(want, want.room, me, now, frozenset(want.last)) if want.last else []
+        picked += self._pass(want, want.room - len(picked), me, now)
         if want.order == "strict":
             self._waiting.sort()
         if want.order == "keyed" and any(row.next for row in picked):
@@ -143,8 +144,9 @@ class Box:
             picked += self._pass(want, want.room - len(picked), me, now)
         return picked
 
-    def _pass(self, want: Want, room: int, me: int, now: float) -> list[Row]:
+    def _pass(self, want: Want, room: int, me: int, now: float, without: frozenset[str] = frozenset()) -> list[Row]:
         busy, held = self._busy(me, now) if want.order == "keyed" else (set[str](), set[str]())
+        busy |= without
         picked: list[Row] = []
         passed: list[Place] = []
         seen = 0

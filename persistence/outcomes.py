@@ -149,7 +149,9 @@ class Outcomes(Door):
                 self.store.stir(self.address)
         elif self._parking.is_spotless:
             pass
-        elif self._parking.succeeded(str(hand.record.id), self.runtime.loop.time()) is not None:
+        elif self._parking.succeeded(
+            str(hand.record.id), self.runtime.loop.time(), self._lanes.lane_of(hand.record) or ""
+        ):
             self._tell(MailboxOpened(self.path, self.address))
             self.store.stir(self.address)
         if verdict == "ok":
@@ -173,7 +175,8 @@ class Outcomes(Door):
         parks = hand.plan is None and (self.admission is None or self.admission.is_well)
         policy: Retry = hand.plan.retry if hand.plan is not None else self.spec.retry
         step, parked = self._judge.failed(
-            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks, policy=policy
+            record, error, failure, holds=lane is not None, now=now, clock=clock, parks=parks, policy=policy,
+            lane=lane or "",
         )  # fmt: skip
         if parked is not None:
             self._park(parked, record, now, max(parked.until - clock, 0.0))

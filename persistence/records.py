@@ -182,12 +182,14 @@ class Want(msgspec.Struct, frozen=True):
     """That a mailbox would take up to `room` more messages, in that order.
 
     `above`: only those of a higher priority than that, for it is full of others that are not begun; None: any.
+    `last`: keys whose messages it takes only where there are too few others; in keyed order.
     """
 
     address: str
     order: Order
     room: int
     above: int | None = None
+    last: tuple[str, ...] = ()
 
 
 class Batch(msgspec.Struct):

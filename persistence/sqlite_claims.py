@@ -81,6 +81,14 @@ class Claims(Rows):
         rows: list[Sequence[Any]] = []
         if want.order == "strict":  # one whose retry is due goes first, whatever came since
             rows = execute(self._select(want, " AND next > 0"), given).fetchall()
+        if want.last:
+            others = given | {f"last{place}": key for place, key in enumerate(want.last)}
+            rows = execute(self._select(want, _without(len(want.last))), others).fetchall()
+            deliveries = self._take(want, rows, now)
+            if len(rows) < want.room:
+                rows = execute(self._select(want), given | {"room": want.room - len(rows)}).fetchall()
+                deliveries += self._take(want, rows, now)
+            return deliveries
         if len(rows) < want.room:
             fresh = " AND next = 0" if want.order == "strict" else ""
             rows += execute(self._select(want, fresh), given | {"room": want.room - len(rows)}).fetchall()
@@ -137,6 +145,11 @@ class Claims(Rows):
         if row[0] is not None:
             due = row[0] if due is None else min(due, row[0])
         return due
+
+
+def _without(keys: int) -> str:
+    """What bears none of so many keys, `:last0` and so on."""
+    return f" AND (key IS NULL OR key NOT IN ({', '.join(f':last{place}' for place in range(keys))}))"
 
 
 def _delivery(address: str, token: int, row: Sequence[Any]) -> Delivery:

@@ -14,14 +14,14 @@ from .records import Outgoing
 
 
 class Stage:
-    """What one step tells. `token`: of the claim under which it is taken. `messages`: what is stored with its result;
-    `later`: what actors in memory are sent after that.
+    """What one step tells. `token`: of the claim under which it is taken. `name`: the step's. `messages`: what is stored
+    with its result; `later`: what actors in memory are sent after that.
     """
 
-    __slots__ = ("is_open", "later", "messages", "token")
+    __slots__ = ("is_open", "later", "messages", "name", "token")
 
-    def __init__(self, token: int) -> None:
-        self.token, self.is_open = token, True
+    def __init__(self, token: int, name: str) -> None:
+        self.token, self.name, self.is_open = token, name, True
         self.messages: list[Outgoing] = []
         self.later: list[tuple[Any, Envelope]] = []
 

@@ -7,7 +7,9 @@ due     | one       | as when parked                                  | as when 
 probing | none      | the probe: parked for longer; others: see above | the probe: open; others: nothing
 
 It becomes due by time alone, and probing by `claimed`. One bad message fails for its own reasons; ten different ones in
-a row have one reason in common, which is not theirs, and more attempts would only use them up.
+a row have one reason in common, which is not theirs, and more attempts would only use them up. Of messages in lanes, those
+of one account say, that go one after the other, all of a lane may well have the same reason: these count for one. And
+who probes had better take a message of a lane that did not fail.
 """
 
 import random
@@ -20,6 +22,8 @@ from .checks import whole
 
 PARKS = Backoff(2.0, 300.0)
 REMEMBERED = 1_000
+SUSPECTS = 100
+"""Lanes of which it is remembered that they failed, at most."""
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ class Parking:
     (None, Opened(parks=2), None)
     """
 
-    __slots__ = ("_given", "_opened_at", "_parks", "_probe", "_row", "_until", "backoff", "failures")
+    __slots__ = ("_given", "_opened_at", "_parks", "_probe", "_row", "_until", "backoff", "failures", "suspects")
 
     def __init__(self, failures: int = 10, backoff: Backoff = PARKS) -> None:
         """`failures`: how many different messages in a row have to fail; `ValueError` below 1."""
@@ -81,7 +85,9 @@ class Parking:
         self.failures = failures
         self.backoff = backoff
         # Dicts in place of sets: they keep the order.
-        self._row: dict[str, None] = {}
+        self._row: dict[tuple[str, str], str] = {}  # by lane and, where it has none, by id: the id of the last one
+        self.suspects: dict[str, None] = {}
+        """The lanes that have failed and not succeeded since: a probe had better be of another one."""
         self._given: dict[str, None] = {}
         self._parks = 0
         self._opened_at = 0.0
@@ -96,7 +102,7 @@ class Parking:
     @property
     def is_spotless(self) -> bool:
         """Whether it is open and knows of no failure: a success changes nothing."""
-        return self._until is None and not self._row and not self._given
+        return self._until is None and not (self._row or self._given or self.suspects)
 
     def may_claim(self, now: float) -> int | None:
         """How many messages may be claimed at `now`: None for as many as one likes, 0 for none, 1 for a probe."""
@@ -109,23 +115,26 @@ class Parking:
         if self.may_claim(now) == 1:
             self._probe = id
 
-    def failed(self, id: str, now: float, rng: random.Random) -> Parked | None:
-        """A message has failed at `now`. None if the mailbox stays open."""
+    def failed(self, id: str, now: float, rng: random.Random, lane: str = "") -> Parked | None:
+        """A message has failed at `now`, of that lane if it has one. None if the mailbox stays open."""
+        if lane and len(self.suspects) < SUSPECTS:
+            self.suspects[lane] = None
         if self._until is not None:
             if id != self._probe:
                 return Parked(self._until, self._give_back((id,)), begins=False)
             return self._park((), now, rng)
-        self._row[id] = None
+        self._row[lane, "" if lane else id] = id
         if len(self._row) < self.failures:
             return None
         if self.backoff.is_quiet(now - self._opened_at):
             self._parks = 0
             self._given.clear()
-        return self._park(self._give_back(self._row), now, rng)
+        return self._park(self._give_back(self._row.values()), now, rng)
 
-    def succeeded(self, id: str, now: float) -> Opened | None:
-        """A message has succeeded at `now`. None if that opens nothing."""
+    def succeeded(self, id: str, now: float, lane: str = "") -> Opened | None:
+        """A message has succeeded at `now`, of that lane if it has one. None if that opens nothing."""
         self._given.pop(id, None)
+        self.suspects.pop(lane, None)
         if self._until is None:
             self._row.clear()
         elif id == self._probe:

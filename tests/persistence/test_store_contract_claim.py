@@ -250,6 +250,18 @@ class TestKeyed:
         expected = ["a1", "a2"] if outcome in ("retry", "release") else ["a2"]
         assert bodies(await two.claim("keyed")) == expected
 
+    async def test_keys_that_are_to_be_the_last_are_taken_where_there_are_too_few_others(self, bench: Bench) -> None:
+        one = await bench.session()
+        await one.receipts(*(message(f"{key}{n}", key=key) for key in "ab" for n in (1, 2)), message("none"))
+
+        async def claim(room: int, *last: str) -> list[str]:
+            return bodies((await one.write(wants=[Want(INBOX, "keyed", room, last=last)])).deliveries)
+
+        assert await claim(1, "a") == ["b1"]
+        assert await claim(1, "b", "a") == ["none"]
+        assert await claim(2, "a", "it's none") == ["b2", "a1"]
+        assert await claim(9, "a") == ["a2"]
+
     async def test_a_retry_holds_up_its_own_key_only(self, bench: Bench) -> None:
         one = await bench.session()
         await one.receipts(message("a1", key="a"), message("a2", key="a"), message("b1", key="b"), message("none"))

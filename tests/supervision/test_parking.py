@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upright.supervision.backoff import Backoff
-from upright.supervision.parking import PARKS, REMEMBERED, Opened, Parked, Parking
+from upright.supervision.parking import PARKS, REMEMBERED, SUSPECTS, Opened, Parked, Parking
 
 EXACT = Backoff(2.0, 300.0, jitter="none")
 IDS = st.sampled_from("abcdefghijklmnop")
@@ -23,6 +23,36 @@ def parked(now: float = 0.0, ids: tuple[str, ...] = TEN, parking: Parking | None
     assert early == [None] * len(early)
     assert last is not None
     return parking, last
+
+
+def test_messages_of_one_lane_count_for_one_and_the_last_of_them_gets_its_attempt_back() -> None:
+    parking = Parking(3, EXACT)
+    assert [parking.failed(f"a{n}", 0.0, DICE, "a") for n in range(50)] == [None] * 50
+    assert parking.failed("b0", 0.0, DICE, "b") is None
+    assert parking.failed("a", 1.0, DICE) == Parked(3.0, ("a49", "b0", "a")), "one without a lane is none of lane a"
+
+
+def test_a_lane_that_has_failed_is_a_suspect_until_it_succeeds_though_it_was_open_meanwhile() -> None:
+    parking = Parking(2, EXACT)
+    for id, lane in (("1", "a"), ("2", "b")):
+        parking.failed(id, 0.0, DICE, lane)
+    assert [*parking.suspects] == ["a", "b"]
+    parking.claimed("3", 2.0)
+    parking.failed("3", 2.0, DICE, "c")
+    parking.claimed("4", 6.0)
+    assert parking.succeeded("4", 6.0, "d") == Opened(2)
+    assert [*parking.suspects] == ["a", "b", "c"]
+    for lane in "abc":
+        assert not parking.is_spotless
+        parking.succeeded("5", 6.0, lane)
+    assert not parking.suspects
+
+
+def test_of_suspects_no_more_than_so_many_are_remembered() -> None:
+    parking = Parking(SUSPECTS + 50, EXACT)
+    for number in range(SUSPECTS + 50):
+        parking.failed(str(number), 0.0, DICE, f"lane {number}")
+    assert len(parking.suspects) == SUSPECTS
 
 
 def probing(now: float, id: str = "p") -> Parking:
