@@ -157,6 +157,9 @@ def on_a_terminal() -> bool:
 
 def which(ids: tuple[int, ...], all_of_them: bool, filters: dict[str, Any]) -> dict[str, Any]:
     """What was chosen. Raises `click.UsageError` where that is nothing, or two things at once."""
+    for name, given in filters.items():
+        if not given:  # a variable of the shell that is not set, say: it would choose all
+            raise click.UsageError(f"expected a value of --{name}, got {given!r}; for all of them it is --all")
     if (bool(ids), all_of_them, bool(filters)).count(True) != 1:
         raise click.UsageError("expected either IDs, or --all, or some of --address, --reason and --error")
     return {"ids": list(dict.fromkeys(ids))} if ids else filters

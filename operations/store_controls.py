@@ -92,8 +92,8 @@ class StoreControls:
             raise Wrong("expected the name of a handler, got ''")
         if asked.once and asked.key:
             raise Wrong(
-                f"expected once or key, got {asked.once!r} for {asked.key!r}: only a service that runs knows whether each"
-                " key is an entity, of whose messages alone one is a repetition"
+                f"expected once or key, got {asked.once!r} for {asked.key!r}: only a service that runs knows whether"
+                " each key is an entity, of whose messages alone one is a repetition"
             )
         known = await self.store.addresses()
         if asked.to not in known:

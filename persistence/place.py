@@ -18,6 +18,8 @@ NETWORK: Final = frozenset(
     )
 )  # fmt: skip
 """Kinds of file systems that several machines may write, as Linux calls them."""
+Identity = tuple[int, int]
+"""Which file it is: its device, and its number there."""
 EMPTY: Final = 1
 """Bytes of a file that SQLite takes for a new database; of one byte too."""
 LOG_HEADER: Final = 32
@@ -42,6 +44,23 @@ def check_place(path: Path) -> None:
         raise StoreCorrupt(
             f"{path} is gone or empty, but {log} holds what was accepted last: put that very file back, or delete both"
         )
+
+
+def identity(path: Path) -> Identity | None:
+    """Which file is there; None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def check_same(path: Path, very: Identity | None) -> None:
+    """Raise `StoreUnavailable` if there is another file than that one: SQLite would write the log of the one into the
+    other, and spoil it.
+    """
+    if very is not None and identity(path) not in (None, very):
+        raise StoreUnavailable(f"another file is at {path} than was open: put that very file back, or start anew")
 
 
 def check_kind(path: Path) -> None:

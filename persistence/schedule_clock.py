@@ -83,8 +83,11 @@ class ScheduleClock(Actor):
         self._rng = random.Random()
 
     async def started(self) -> None:
-        """Find whom to tell, and look. Raises `NotDurable`, `ActorGone`, `UnknownHandler`, `WrongArguments`."""
+        """Find whom to tell, and look. Raises `NotDurable`, `ActorGone`, `UnknownHandler`, `WrongArguments`, and
+        `ValueError` for a name that is another one's here.
+        """
         self._entries = [self._entry(schedule) for schedule in self._given]
+        self._enter_names()
         self.ctx.background(self._look())
 
     def _entry(self, schedule: Schedule) -> Entry:
@@ -105,6 +108,18 @@ class ScheduleClock(Actor):
         envelope = Envelope(recipient.handlers[schedule.handler], schedule.args, dict(schedule.kwargs) or None, None)
         message = msgspec.structs.replace(door.outgoing(envelope, PLAINLY, asked=False), sender=self.ctx.path)
         return Entry(schedule, message, f"{PREFIX}{schedule.name}")
+
+    def _enter_names(self) -> None:
+        """Say which schedules it fires: of one name in two places of a system only one would ever be fired."""
+        for schedule in self._given:
+            other = self._store.timetable.get(schedule.name, self.ctx.path)
+            if other != self.ctx.path and self.ctx.ref(other, ScheduleClock).recipient is not None:
+                raise ValueError(
+                    f"expected each schedule of a system to have a name of its own, got {schedule.name!r} in"
+                    f" {self.ctx.path} and in {other}"
+                )
+        for schedule in self._given:
+            self._store.timetable[schedule.name] = self.ctx.path
 
     async def look(self) -> None:
         """Fire what is due, and look again when there may be more."""

@@ -13,6 +13,7 @@ from upright.supervision.checks import more_than, one_of
 from .events import StoreSwept
 from .lease import LEASE
 from .outbox import Outbox
+from .place import check_same
 from .records import StateRecord
 from .reports import Opened
 from .retention import Retention
@@ -64,7 +65,7 @@ class Sqlite(Store):
             raise ValueError(f"expected path to be that of a file, got {path!r}: {error}") from error
         self._sqlite = engine = SqliteEngine(self.path, synchronous, lease=float(lease))
         super().__init__(engine, SqliteDesk(self.path, engine))
-        self._upkeep = Upkeep(self.path, keep, lambda: engine.now())
+        self._upkeep = Upkeep(self.path, keep, lambda: engine.now(), lambda: check_same(self.path, engine.very))
 
     async def open(self, runtime: Runtime) -> None:
         """Open it for a system. Raises `StoreError`s, and `StoreUnavailable` if another system has it open."""
@@ -75,6 +76,7 @@ class Sqlite(Store):
         """Write what is left, and close it."""
         await self._upkeep.stop()
         await super().close()
+        self._sqlite.very = None  # what it opens next may be another one
 
     async def sweep(self) -> Swept:
         """Delete now what `retention` lets go, as an open store does every half minute; how much that was.

@@ -20,7 +20,7 @@ from .clock import Clock, clock_of
 from .crash_points import Point
 from .errors import OutcomeUnknown, StoreError, StoreUnavailable
 from .lease import LEASE
-from .place import check_place, sync
+from .place import Identity, check_place, check_same, identity, sync
 from .port import Stirred
 from .records import Batch, Delivery, StateRecord, Verdict, Written
 from .sqlite_claims import Claims
@@ -53,6 +53,8 @@ class SqliteEngine:
         self._syncer: Syncer | None = None
         self._batches = 0
         self.name = ""
+        self.very: Identity | None = None
+        """Which file it has, or had before it has to open it again."""
         self._checkpoint: asyncio.Future[Checkpointed] | None = None
         self._patience_ends = math.inf
 
@@ -63,9 +65,11 @@ class SqliteEngine:
             self.now = clock_of(asyncio.get_running_loop())
         try:
             check_place(self.path)
+            check_same(self.path, self.very)
             self._connection = connection = await self._unlocked(lambda: connect(self.path))
             made = os.urandom(6).hex()
             await self._unlocked(lambda: prepare(connection, self.path, made, self.now()))
+            self.very = identity(self.path)
             self.name = connection.execute("SELECT value FROM meta WHERE name = 'name'").fetchone()[0]
             sync(self.path.parent)  # or the file would not be there after a power cut
             self._syncer = await start_syncer(str(self.path))

@@ -37,10 +37,14 @@ PATIENCE_MS = 5_000
 
 
 class Upkeep:
-    """The upkeep of one file. `now`: the time on the store's clock."""
+    """The upkeep of one file. `now`: the time on the store's clock. `check`: raises `StoreError` if another file is
+    there now than the one that is open.
+    """
 
-    def __init__(self, path: Path, retention: Retention, now: Callable[[], float]) -> None:
-        self._path, self._retention, self._now = path, retention, now
+    def __init__(
+        self, path: Path, retention: Retention, now: Callable[[], float], check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path, self._retention, self._now, self._check = path, retention, now, check
         self._task: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
         self._thread: asyncio.Future[Swept] | None = None
@@ -124,6 +128,7 @@ class Upkeep:
         def run() -> Any:
             if not self._path.exists():  # or a connection would make it
                 raise StoreUnavailable(f"expected a store at {self._path}, found none")
+            self._check()
             version = self._version()
             with contextlib.closing(connect(self._path)) as connection:
                 connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")

@@ -14,8 +14,8 @@ from .records import Outgoing
 
 
 class Stage:
-    """What one step tells. `token`: of the claim under which it is taken. `name`: the step's. `messages`: what is stored
-    with its result; `later`: what actors in memory are sent after that.
+    """What one step tells. `token`: of the claim under which it is taken. `name`: the step's. `messages`: what is
+    stored with its result; `later`: what actors in memory are sent after that.
     """
 
     __slots__ = ("is_open", "later", "messages", "name", "token")

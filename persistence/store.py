@@ -59,6 +59,7 @@ class Store:
         self.solitude = Solitude(self._asked_inside)
         self.arrivals = Arrivals()
         """Who waits here for the end of a run of a state machine."""
+        self.timetable: dict[str, str] = {}  # who fires the schedules here, by their names
         self.forms = StepForms()
         """How the results of the steps of handlers are encoded."""
         self.quarantine = Quarantine(desk, self)
@@ -70,6 +71,7 @@ class Store:
             raise StoreUnavailable("expected a store of its own for each system: this one is open in another")
         self._runtime = runtime
         self.solitude = Solitude(self._asked_inside)  # nobody of a system before is waited for
+        self.timetable = {}
         try:
             await self._engine.open(self.stir)
         except BaseException:

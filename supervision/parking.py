@@ -7,9 +7,9 @@ due     | one       | as when parked                                  | as when 
 probing | none      | the probe: parked for longer; others: see above | the probe: open; others: nothing
 
 It becomes due by time alone, and probing by `claimed`. One bad message fails for its own reasons; ten different ones in
-a row have one reason in common, which is not theirs, and more attempts would only use them up. Of messages in lanes, those
-of one account say, that go one after the other, all of a lane may well have the same reason: these count for one. And
-who probes had better take a message of a lane that did not fail.
+a row have one reason in common, which is not theirs, and more attempts would only use them up. Of messages in lanes,
+those of one account say, that go one after the other, all of a lane may well have the same reason: these count for one.
+And who probes had better take a message of a lane that did not fail.
 """
 
 import random

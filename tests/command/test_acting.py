@@ -41,6 +41,8 @@ def test_a_choice_that_is_empty_is_no_error(store: Path, call: Call) -> None:
         ["redrive", "--all", "--rate", "0"],
         ["discard", "--yes"],
         ["discard", "one"],
+        ["discard", "--yes", "--error", ""],
+        ["redrive", "--address", ""],
     ],
 )
 def test_what_is_chosen_is_said_in_one_way(words: list[str], store: Path, call: Call) -> None:

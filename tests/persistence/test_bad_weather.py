@@ -5,10 +5,12 @@ them, of several processes on one file, stand in `test_two_processes`.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -202,6 +204,35 @@ async def test_when_the_file_is_moved_away_nothing_is_lost_once_it_is_back(how: 
         await home.rests()
         assert set(hands.handled) >= {1, 2, 4}
     assert {state for state, _ in rows(home.path, ENDS)} == {DONE}
+
+
+@pytest.mark.anyio
+async def test_another_file_in_its_place_is_left_as_it_is_until_that_very_file_is_back(tmp_path: Path) -> None:
+    """A copy of before, say, which somebody wants to go back to, and forgets the log."""
+    hands = Hands()
+    async with service(tmp_path / "jobs.db", hands) as home:
+        await home.tell(1, 2)
+        await home.rests()
+        with contextlib.closing(sqlite3.connect(home.path)) as copying:
+            copying.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+        copied = (tmp_path / "copy.db").read_bytes()
+        hands.open.clear()
+        await home.tell(3, 4)
+        home.path.rename(tmp_path / "old.db")
+        (tmp_path / "copy.db").rename(home.path)
+        await home.refuses(5, OutcomeUnknown)
+        await home.told(6)
+        await home.answers()
+        with pytest.raises(StoreUnavailable, match="another file is at"):
+            await home.store.sweep()
+        assert "put that very file back" in home.errors[-1]
+        assert home.path.read_bytes() == copied
+        (tmp_path / "old.db").replace(home.path)
+        hands.open.set()
+        await home.accepts_again(7)
+        await home.rests()
+        assert set(hands.handled) >= {1, 2, 3, 4, 7}
+    assert rows(home.path, "PRAGMA integrity_check") == [("ok",)]
 
 
 @pytest.mark.anyio

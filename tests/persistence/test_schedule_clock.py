@@ -21,7 +21,7 @@ from upright.persistence import (
     schedules,
 )
 from upright.persistence.schedule import MOST
-from upright.supervision import child, pool, supervisor
+from upright.supervision import NotStarted, Supervisor, child, pool, supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +190,26 @@ class TestStart:
             root = root.__cause__
         assert root is not None
         assert words in str(root)
+
+    async def test_one_name_in_two_places_of_a_system_refuses_the_start(
+        self, system: Systems, stores: Stores, heard: Heard
+    ) -> None:
+        """Each fires what it finds due, and of one name only one would ever find anything."""
+        twice = schedules("first", poll()), schedules("second", poll())
+        tree = supervisor("shop", child("mailer", Mailer, heard), *twice)
+        with pytest.raises(StartFailed, match="'poll' in /shop/second and in /shop/first"):
+            await quiet(system, tree=tree, store=stores()).start()
+
+    async def test_a_name_is_free_again_when_the_other_has_ended(
+        self, system: Systems, stores: Stores, heard: Heard
+    ) -> None:
+        tree = supervisor("shop", child("mailer", Mailer, heard), schedules("first", poll()))
+        async with quiet(system, tree=tree, store=stores()) as s:
+            shop = s.ref("/shop", Supervisor)
+            await shop.ask(Supervisor.terminate_child, "first")
+            await shop.ask(Supervisor.start_child, schedules("second", poll()))
+            with pytest.raises(NotStarted, match="'poll' in /shop/first and in /shop/second"):
+                await shop.ask(Supervisor.restart_child, "first")
 
     def test_names_are_unique(self) -> None:
         with pytest.raises(ValueError, match="expected names that are unique among schedules, got 'poll' twice"):
