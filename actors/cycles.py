@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from .envelope import IN_HAND, Envelope, Host, Link, Question
+from .envelope import IN_HAND, Envelope, Link, Question
 from .errors import AskCycle
 from .handlers import Handler
 from .recipients import Recipient
@@ -24,7 +24,7 @@ def refuse_cycle(asker: Link, recipient: Recipient, handler: Handler) -> None:
     link: Link | None = asker
     while link is not None and (turn := link.turn) is not None and turn.phase == IN_HAND:
         chain.append(link.host.path)
-        if link.host.cell is recipient and not _overlap(turn, handler, link.host, recipient.mailbox.queue):
+        if link.host.cell is recipient and not _overlap(turn, handler, recipient, recipient.mailbox.queue):
             raise AskCycle(tuple(reversed(chain)))
         if turn.reply is not None and turn.reply.done():
             break  # answered early or given up: its asker waits no more
@@ -35,29 +35,29 @@ def refuse_cycle(asker: Link, recipient: Recipient, handler: Handler) -> None:
             continue
         for reply, asked in [one for one in ahead.waits_for.items() if not one[0].done()]:
             way = (*path, asked.path)
-            if asked is asker.host.cell and not _begins(asker, asked, reply):
+            if asked is asker.host.cell and not _begins(asker.turn, asked, reply):
                 raise AskCycle(way)
             if len(ways) < LONGEST_SEARCH:
                 ways.append((way, asked.link))
 
 
-def _begins(link: Link, asked: Recipient, reply: asyncio.Future[Any]) -> bool:
+def _begins(turn: Envelope | None, asked: Any, reply: asyncio.Future[Any]) -> bool:
     """Whether that question goes on beside this turn, in hand already or as soon as it is reached."""
-    if link.turn is None or not link.turn.handler.limit:
+    if turn is None or not turn.handler.limit:
         return False
     before: list[Envelope] = []
     for waits in asked.mailbox.queue:
         if waits.reply is reply:
-            return _overlap(link.turn, waits.handler, link.host, before)
+            return _overlap(turn, waits.handler, asked, before)
         before.append(waits)
     return True
 
 
-def _overlap(turn: Envelope, handler: Handler, host: Host, before: Iterable[Envelope]) -> bool:
+def _overlap(turn: Envelope, handler: Handler, asked: Recipient, before: Iterable[Envelope]) -> bool:
     """Whether a message for that handler begins while this turn waits: both are `@concurrent`, one more of it may run
     when those `before` it do, and none of them wants the actor for itself.
     """
     if not (turn.handler.limit and handler.limit):
         return False
     names = [waits.handler.name if waits.handler.limit else "" for waits in before]
-    return "" not in names and host.running(handler.name) + names.count(handler.name) < handler.limit
+    return "" not in names and asked.running(handler.name) + names.count(handler.name) < handler.limit

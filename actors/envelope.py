@@ -25,8 +25,6 @@ class Host(Protocol):
     @property
     def cell(self) -> object: ...
 
-    def running(self, handler: str) -> int: ...
-
 
 class Envelope(msgspec.Struct, eq=False):
     """A message with all that its delivery needs. It is made for every message, so it holds no more than that.

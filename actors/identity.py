@@ -97,6 +97,10 @@ class Identity:
         seat = self.life.seat if self.life is not None else None
         return seat.link if seat is not None else None
 
+    def running(self, handler: str) -> int:
+        """How many messages for that handler it has in hand beside others."""
+        return self.life.running(handler) if self.life is not None else 0
+
     @property
     def ended(self) -> "asyncio.Future[Exit]":
         """Resolved with the exit when it has ended for good."""

@@ -29,8 +29,9 @@ class Hub(Actor):
     async def beside(self, deed: Any) -> Any:
         return await deed()
 
-    async def hand_on(self, question: tuple[Ref["Hub"], Any, Any]) -> None:
-        await self.ctx.forward(*question)
+    async def hand_on(self, question: Any) -> None:
+        ref, handler, deed = question
+        await self.ctx.forward(ref, handler, deed)
 
     @concurrent(1)
     async def single(self, deed: Any) -> Any:

@@ -128,7 +128,7 @@ def test_a_class_of_policies_is_none() -> None:
 
 
 @pytest.mark.parametrize("given", [{"rate": 5e-324}, {"rate": 0.1, "per": 1e308}, {"rate": 1e308, "per": 5e-324}])
-def test_a_rate_that_no_float_can_keep_is_refused(given: dict[str, float]) -> None:
+def test_a_rate_that_no_float_can_keep_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected per / rate to be seconds that a float can say"):
         RateLimit("api", **given)
 
