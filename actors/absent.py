@@ -47,5 +47,9 @@ class Absent:
     def wake(self) -> None:
         """Nobody sleeps here."""
 
+    def running(self, handler: str) -> int:
+        """Nothing is in hand here."""
+        return 0
+
     def dropped(self, envelope: Envelope, reason: str, error: BaseException | None = None) -> None:
         """Nothing is dropped here."""

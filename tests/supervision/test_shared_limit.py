@@ -1,6 +1,7 @@
 """The laws of the borrower's side of a shared rate limit, without a loop."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_token_that_is_given_back_is_good_for_no_longer_than_it_was() -> None:
     """Or whoever takes tokens for seconds, and gives all back, would have saved them up."""
     house = House()
     shared = bucket(house)
-    taken = []
+    taken: list[Any] = []
     for number in range(4):
         house.time = number * 0.9
         shared.room(house.time)

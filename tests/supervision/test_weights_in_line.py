@@ -1,7 +1,7 @@
 """The laws of the lines in front of limits and bulkheads: what counts for much, who passes whom, and who is counted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ def using(*policies: Any, durable: bool = False) -> type[Worker]:
 @asynccontextmanager
 async def workers(
     system: Systems, kind: type[Worker], many: int = 1
-) -> AsyncIterator[tuple[ActorSystem, list[Any], list[float]]]:
+) -> AsyncGenerator[tuple[ActorSystem, list[Any], list[float]]]:
     begun: list[float] = []
     async with quiet(system, store=Memory()) as s:
         yield s, [await s.spawn(f"w{number}", kind, begun) for number in range(many)], begun
