@@ -12,14 +12,15 @@ from .forms import Form
 from .records import Outgoing
 from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
 from .run_record import Joining, Parent
-from .run_steps import RunSteps, check_deadline
+from .run_steps import check_deadline
+from .run_waits import RunWaits
 from .state_machine import StateMachine
 from .steps import Reject, Transition
 
 FORM = "__result__"
 
 
-class RunJoins(RunSteps):
+class RunJoins(RunWaits):
     """Makes all moves of one runner's runs, those that join others too."""
 
     async def _begin_joining(self, plan: RunPlan, transition: Transition) -> None:

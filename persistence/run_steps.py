@@ -16,13 +16,12 @@ from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
 from .attempt import in_time
 from .definition import Definition
-from .errors import RunNotFound
 from .hand import Hand
 from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
 from .plan import Plan
 from .records import Outgoing
-from .run_plan import DEFINITION, LATE, NO_RUN, REJECTED, DefinitionChanged, RunPlan
-from .run_record import ENDED, Done, Status
+from .run_plan import DEFINITION, LATE, REJECTED, DefinitionChanged, RunPlan
+from .run_record import Done, Status
 from .signals import signal_form
 from .state_machine import StateMachine, StepContext
 from .steps import Reject, Transition
@@ -242,72 +241,6 @@ class RunSteps:
         )  # fmt: skip
         done.undone = True
         plan.tell("compensated", transition.name, plan.hand.record.attempt)
-
-    def lost(self, plan: RunPlan, letter: int) -> None:
-        """A message of the run is in quarantine, and no handler could say so: its process died each time."""
-        record = plan.record
-        record.letter, record.error = letter, "its process died with it in hand, three times in a row"
-        if record.status != "compensating":
-            record.status = "failed"
-        plan.tell("failed", error=record.error)
-        plan.change()
-
-    async def stirred(self, plan: RunPlan) -> None:
-        """Something came from outside: it may go on, unless its next step is on its way."""
-        record = plan.record
-        under_way = record.status in ("running", "compensating") and not record.letter
-        if under_way or self._is_stuck(plan):
-            plan.change()
-        else:
-            await self.advance(plan)
-
-    def _is_stuck(self, plan: RunPlan) -> bool:
-        """Whether it has failed, and what came leads it nowhere: that it has failed must not be forgotten for that."""
-        record = plan.record
-        has_failed = record.letter or record.status == "failed"
-        if not has_failed or record.cancel is not None or plan.hand.record.id in record.letters:
-            return False
-        return isinstance(self._next(plan), Wait)
-
-    async def signalled(self, plan: RunPlan, name: str, payload: bytes) -> None:
-        """Somebody has sent it that signal."""
-        if not plan.exists:
-            plan.retry = NO_RUN
-            raise RunNotFound(f"expected a run {plan.id!r} of {self._runner.kind}: there is none")
-        if plan.record.status in ENDED:
-            plan.tell("signalled", name, error="it is over: nothing came of it")
-            plan.change()
-            return
-        if name not in self._definition.transitions:
-            plan.retry = DEFINITION
-            raise DefinitionChanged(f"{self._definition.title} has no signal {name!r} any more")
-        plan.record.inbox.append((name, payload))
-        plan.tell("signalled", name)
-        await self.stirred(plan)
-
-    async def timed_out(self, plan: RunPlan, name: str) -> None:
-        """It has waited for long enough."""
-        transition = self._definition.transitions.get(name)
-        if transition is None or str(transition.source.value) != plan.record.state:
-            plan.retry = DEFINITION
-            raise DefinitionChanged(f"{self._definition.title} has no {name!r} any more after {plan.record.state!r}")
-        if transition.when is not None and not transition.when(plan.data()):
-            return
-        plan.tell("timed_out", name)
-        await self._perform(plan, transition)
-        await self._follow(plan)
-
-    async def rewind(self, plan: RunPlan, step: str) -> None:
-        """Go on from that step, whatever was done since."""
-        transition = self._definition.transitions.get(step)
-        if transition is None:
-            plan.retry = DEFINITION
-            raise DefinitionChanged(f"{self._definition.title} has no step {step!r}")
-        record = plan.record
-        record.status, record.cancel, record.finished = "running", None, 0.0
-        plan.tell("redriven", step)
-        self.enter(plan, transition.source)
-        await self._follow(plan)
 
     async def _begin_joining(self, plan: RunPlan, transition: Transition) -> None:
         """Have what runs beside each other begin; see `run_joins`."""
