@@ -4,11 +4,10 @@ Each branch is a message with a key of its own, so that it has attempts of its o
 nothing of the run; what it returns comes back as a message to the run, which is handled in the run's own order.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .forms import Form
+from .branches import named, result_form
 from .records import Outgoing
 from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
 from .run_record import Joining, Parent
@@ -16,8 +15,6 @@ from .run_steps import check_deadline
 from .run_waits import RunWaits
 from .state_machine import StateMachine
 from .steps import Reject, Transition
-
-FORM = "__result__"
 
 
 class RunJoins(RunWaits):
@@ -32,10 +29,9 @@ class RunJoins(RunWaits):
         if transition.kind == "call":
             self._begin_child(plan, transition)
             return
-        size = len(transition.branches)
-        if transition.over is not None:
-            size = len(list(transition.over(plan.data())))
-        record.joining = Joining(transition.name, size)
+        names = list(named(transition.branches)) if transition.over is None else []
+        size = len(names) if transition.over is None else len(list(transition.over(plan.data())))
+        record.joining = Joining(transition.name, size, names=names)
         if size:
             self._begin_branches(plan, transition)
         else:
@@ -94,7 +90,7 @@ class RunJoins(RunWaits):
         try:
             if transition is None:
                 raise DefinitionChanged(f"{self._definition.title} has no step {name!r} any more")
-            function, result = await self._call_branch(plan, ours, transition, index)
+            function, result = await self._call_branch(plan, ours, transition, joining, index)
             ours.result = result_form(function).encode(result)
         except Reject as error:
             if plan.hand._is_cut_off(error):
@@ -106,13 +102,17 @@ class RunJoins(RunWaits):
             raise
 
     async def _call_branch(
-        self, plan: RunPlan, ours: BranchPlan, transition: Transition, index: int
+        self, plan: RunPlan, ours: BranchPlan, transition: Transition, joining: Joining, index: int
     ) -> tuple[Callable[..., Any], Any]:
         visit, args = plan.record.visits.get(transition.name, 0), tuple[Any, ...]()
         if transition.over is not None:
             function, args = transition.branches[0], (list(transition.over(plan.data()))[index],)
         else:
-            function = transition.branches[index]
+            name = joining.names[index] if joining.names else ""
+            known = named(transition.branches)
+            if name not in known:
+                raise DefinitionChanged(f"{self._definition.title} has no {name!r} any more beside {transition.name!r}")
+            function = known[name]
         check_deadline(ours, plan.hand)
         result = await self._call(plan, transition.name, function, transition.limit, f"{visit}-{index}", *args)
         return function, result
@@ -141,7 +141,7 @@ class RunJoins(RunWaits):
         if joining.begun < joining.size and not joining.rejected and record.cancel is None:
             self._begin_branches(plan, transition)
         if len(joining.results) == joining.size:
-            await self._perform(plan, transition, self._results(transition, joining))
+            await self._perform(plan, transition, self._results(plan, transition, joining))
         elif self._is_joining(plan):
             plan.change()
             return
@@ -160,21 +160,20 @@ class RunJoins(RunWaits):
             return
         await (self._follow(plan) if record.cancel is None else self.advance(plan))
 
-    def _results(self, transition: Transition, joining: Joining) -> Any:
-        if transition.kind == "call":
-            return transition.machine.form.decode(joining.results[0], self._runner.locate)
-        ordered = [joining.results[index] for index in range(joining.size)]
-        functions = transition.branches if transition.over is None else transition.branches * joining.size
+    def _results(self, plan: RunPlan, transition: Transition, joining: Joining) -> Any:
+        """What the method gets, in the order that the definition has now."""
         locate = self._runner.locate
-        return [result_form(one).decode(body, locate) for one, body in zip(functions, ordered, strict=True)]
-
-
-def result_form(function: Callable[..., Any]) -> Form:
-    """The bytes of what a branch returns, as its annotation says, worked out once."""
-    found: Form | None = getattr(function, FORM, None)
-    if found is None:
-        returned: Any = inspect.signature(function, eval_str=True).return_annotation
-        kind: Any = Any if returned is inspect.Signature.empty else returned
-        found = Form(function.__qualname__, "result", type(None) if kind is None else kind)
-        setattr(function, FORM, found)
-    return found
+        if transition.kind == "call":
+            return transition.machine.form.decode(joining.results[0], locate)
+        if transition.over is not None:
+            form = result_form(transition.branches[0])
+            return [form.decode(joining.results[index], locate) for index in range(joining.size)]
+        known = named(transition.branches)
+        if known.keys() != set(joining.names):
+            plan.step, plan.retry = transition.name, DEFINITION
+            now, then = ", ".join(known), ", ".join(joining.names)
+            raise DefinitionChanged(
+                f"{self._definition.title} has the branches {now} in {transition.name!r}, and this run began {then}"
+            )
+        bodies = {name: joining.results[index] for index, name in enumerate(joining.names)}
+        return [result_form(branch).decode(bodies[name], locate) for name, branch in known.items()]
