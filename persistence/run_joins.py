@@ -7,7 +7,8 @@ nothing of the run; what it returns comes back as a message to the run, which is
 from collections.abc import Callable
 from typing import Any
 
-from .branches import named, result_form
+from .branches import item_of, named, result_form, stored_items
+from .forms import Misfit
 from .records import Outgoing
 from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
 from .run_record import Joining, Parent
@@ -29,14 +30,26 @@ class RunJoins(RunWaits):
         if transition.kind == "call":
             self._begin_child(plan, transition)
             return
-        names = list(named(transition.branches)) if transition.over is None else []
-        size = len(names) if transition.over is None else len(list(transition.over(plan.data())))
-        record.joining = Joining(transition.name, size, names=names)
+        names, items = list(named(transition.branches)), None
+        if transition.over is not None:
+            names, items = [], self._items(plan, transition)
+        size = len(names if items is None else items)
+        record.joining = Joining(transition.name, size, names=names, items=items)
         if size:
             self._begin_branches(plan, transition)
         else:
             record.joining = None
             await self._perform(plan, transition, [])
+
+    def _items(self, plan: RunPlan, transition: Transition) -> list[bytes]:
+        """The items for which a branch is to run, as they are from now on. A set may have another order tomorrow."""
+        assert transition.over is not None
+        items = list(transition.over(plan.data()))
+        try:
+            return stored_items(transition.branches[0], items)
+        except (TypeError, NameError):
+            plan.retry = DEFINITION
+            raise
 
     def _begin_branches(self, plan: RunPlan, transition: Transition) -> None:
         record = plan.record
@@ -105,11 +118,11 @@ class RunJoins(RunWaits):
         self, plan: RunPlan, ours: BranchPlan, transition: Transition, joining: Joining, index: int
     ) -> tuple[Callable[..., Any], Any]:
         visit, args = plan.record.visits.get(transition.name, 0), tuple[Any, ...]()
-        if transition.over is not None:
-            function, args = transition.branches[0], (list(transition.over(plan.data()))[index],)
+        self._check_kind(transition, joining)
+        if joining.items is not None:
+            function, args = transition.branches[0], (self._item(plan, transition, joining.items[index]),)
         else:
-            name = joining.names[index] if joining.names else ""
-            known = named(transition.branches)
+            name, known = joining.names[index], named(transition.branches)
             if name not in known:
                 raise DefinitionChanged(f"{self._definition.title} has no {name!r} any more beside {transition.name!r}")
             function = known[name]
@@ -163,6 +176,8 @@ class RunJoins(RunWaits):
     def _results(self, plan: RunPlan, transition: Transition, joining: Joining) -> Any:
         """What the method gets, in the order that the definition has now."""
         locate = self._runner.locate
+        plan.step, plan.retry = transition.name, DEFINITION
+        self._check_kind(transition, joining)
         if transition.kind == "call":
             return transition.machine.form.decode(joining.results[0], locate)
         if transition.over is not None:
@@ -170,10 +185,27 @@ class RunJoins(RunWaits):
             return [form.decode(joining.results[index], locate) for index in range(joining.size)]
         known = named(transition.branches)
         if known.keys() != set(joining.names):
-            plan.step, plan.retry = transition.name, DEFINITION
             now, then = ", ".join(known), ", ".join(joining.names)
             raise DefinitionChanged(
                 f"{self._definition.title} has the branches {now} in {transition.name!r}, and this run began {then}"
             )
         bodies = {name: joining.results[index] for index, name in enumerate(joining.names)}
         return [result_form(branch).decode(bodies[name], locate) for name, branch in known.items()]
+
+    def _item(self, plan: RunPlan, transition: Transition, body: bytes) -> Any:
+        def over() -> Any:
+            assert transition.over is not None
+            return transition.over(plan.data())
+
+        try:
+            return item_of(transition.branches[0], body, over, self._runner.locate)
+        except Misfit as error:
+            raise DefinitionChanged(f"an item of {transition.name!r} does not fit any more: {error}") from error
+
+    def _check_kind(self, transition: Transition, joining: Joining) -> None:
+        """Raise `DefinitionChanged` if the step joins something else now than what began."""
+        began = "call" if joining.child is not None else "parallel" if joining.items is None else "each"
+        if transition.kind != began:
+            raise DefinitionChanged(
+                f"{self._definition.title} has {transition.name!r} as {transition.kind} now, and this run began {began}"
+            )

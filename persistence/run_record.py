@@ -43,7 +43,8 @@ class Joining(msgspec.Struct):
     """Branches that run beside each other. `size`: how many there are. `begun`: how many were begun. `results`: of each
     that is done, its encoded result. `rejected`: why the first was refused, of so many that were `refused`. `failed`:
     of each that waits in quarantine, its error; `letters`: its message. `child`: the kind and the id of the run that is
-    waited for. `names`: of the branches of `parallel`, in the order of their numbers here.
+    waited for. `names`: of the branches of `parallel`, in the order of their numbers here; `items`: for `each`, what
+    it is over, encoded.
     """
 
     step: str
@@ -56,6 +57,7 @@ class Joining(msgspec.Struct):
     letters: dict[int, int] = {}
     child: tuple[str, str] | None = None
     names: list[str] = []
+    items: list[bytes] | None = None
 
 
 class Parent(msgspec.Struct, frozen=True):

@@ -12,10 +12,11 @@ from upright.actors.errors import WrongArguments
 from upright.actors.policies import Policy
 from upright.actors.refs import Ref
 
+from .branches import item_form
 from .codec import Undecodable
 from .definition import Definition, DefinitionError
 from .errors import RunNotFound
-from .forms import Form, Misfit
+from .forms import Form, Misfit, Unresolved
 from .hand import Hand
 from .machine_drawing import mermaid, svg
 from .reports import RecordFilter
@@ -101,6 +102,7 @@ class StateMachine(Generic[D]):
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise DefinitionError(f"expected {title}.version to be 1 or more, got {version!r}")
         cls.definition = Definition(title, cls.State, cls.initial, transitions_of(cls), cls.cancelled)
+        check_items(cls.definition)
         kind = data_of(cls)
         if kind is None:
             raise DefinitionError(f"expected the type of the data of {title}, as in class {title}(StateMachine[Order])")
@@ -214,6 +216,18 @@ def transitions_of(cls: type[Any]) -> list[Transition]:
             if name in found or transition_of(member) is not None:
                 found[name] = transition_of(member)
     return [one for one in found.values() if one is not None]
+
+
+def check_items(definition: Definition) -> None:
+    """Raise `DefinitionError` where the items of an `each` are of a type that cannot be stored."""
+    for one in definition.transitions.values():
+        if one.over is not None:
+            try:
+                item_form(one.branches[0])
+            except (NameError, Unresolved, ValueError):
+                pass  # defined later, it may be; or what has no signature
+            except TypeError as error:
+                raise DefinitionError(str(error)) from error
 
 
 def data_of(cls: type[Any]) -> Any:
