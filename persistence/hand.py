@@ -30,7 +30,7 @@ from .codec import HandlerCodec, packed
 from .crash_points import Point
 from .durable_state import DurableState
 from .judge import storable
-from .plan import Plan
+from .plan import NotYet, Plan
 from .records import Delivery, Failure, Outgoing, Step, Verdict
 from .replies import refused, replied
 from .solitude import Solitude
@@ -52,6 +52,7 @@ class Front(Protocol):
     def settle(self, hand: "Hand", step: Step, error: BaseException | None = None) -> None: ...
     def failed(self, hand: "Hand", error: BaseException, failure: Failure) -> None: ...
     def put_off(self, hand: "Hand", error: GuardRefused) -> None: ...
+    def not_yet(self, hand: "Hand") -> None: ...
     def give_back(self, hand: "Hand") -> None: ...
     def interrupted(self, hand: "Hand") -> None: ...
     def expired(self, hand: "Hand") -> None: ...
@@ -214,6 +215,9 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             if isinstance(error, (*FATAL, GeneratorExit, asyncio.CancelledError)):
                 raise error
             raise Renew(error) from error
+        if isinstance(error, NotYet):
+            front.not_yet(self)
+            return
         failure = Failure(
             record.attempt, self.started, front.now(), storable(told(error)), storable(trace_of(error)),
             trace=record.trace,

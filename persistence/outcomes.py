@@ -32,6 +32,7 @@ from .events import (
 from .hand import Hand, Handed
 from .judge import Judge, no_answer, storable
 from .lanes import Lanes
+from .reading import UNREADABLE_PAUSE
 from .records import Delivery, Failure, Step, Verdict
 
 LATE = 0.001
@@ -196,6 +197,17 @@ class Outcomes(Door):
         record, share = hand.record, self.runtime.guards.rng.random()
         lane = self._lanes.lane_of(record)
         step = put_off(record, hand.started, error.retry_after, share, lane is not None, self.now(), error.guard)
+        self._hold(lane)
+        self.settle(hand, step)
+
+    def not_yet(self, hand: Hand) -> None:
+        """It needs a newer program than this, which may come soon: put it off as what cannot be read."""
+        record = hand.record
+        lane = self._lanes.lane_of(record)
+        step = Step(
+            record, "retry", record.attempt - 1, at=self.now() + UNREADABLE_PAUSE,
+            delay=record.delay + UNREADABLE_PAUSE, holds=lane is not None, started=hand.started, reason="definition",
+        )  # fmt: skip
         self._hold(lane)
         self.settle(hand, step)
 

@@ -7,6 +7,12 @@ from upright.supervision.retry import Retry
 from .records import Failure, Outgoing, RecordWrite, Verdict
 
 
+class NotYet(Exception):
+    """A newer program than this has written what is needed here. In a rolling deploy one of the newer ones will take
+    it: the delivery is put off, and no attempt is used.
+    """
+
+
 class Plan(Protocol):
     """A step of a run, say: what its delivery records besides its own end. `retry`: the policy that counts for it, in
     place of the mailbox's.

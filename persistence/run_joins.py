@@ -101,6 +101,7 @@ class RunJoins(RunWaits):
         if is_last_life(plan.hand):  # if it dies of this too, nobody else will tell the run
             await plan.hand.front.store.put([said(b"", "", "its process died with it in hand")])
         try:
+            plan.check_version(ours)
             if transition is None:
                 raise DefinitionChanged(f"{self._definition.title} has no step {name!r} any more")
             function, result = await self._call_branch(plan, ours, transition, joining, index)
@@ -134,6 +135,7 @@ class RunJoins(RunWaits):
         self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str, letter: int
     ) -> None:  # fmt: skip
         """One of what was waited for has ended."""
+        plan.check_version()
         record, joining = plan.record, plan.record.joining
         assert joining is not None
         transition = self._definition.transitions.get(joining.step)

@@ -9,6 +9,8 @@ from upright.supervision.retry import MAX_CRASHES, Retry, quarantine
 from .codec import Undecodable
 from .errors import StoreUnavailable
 from .hand import Hand
+from .plan import NotYet, Plan
+from .reading import UNREADABLE_FOR
 from .records import NOBODYS, Failure, Outgoing, RecordWrite, Step, Verdict
 from .run_record import ENDED, HistoryEvent, RunRecord, decoded, encoded
 from .state_machine import StateMachine
@@ -62,6 +64,15 @@ class RunPlan:
     def now(self) -> float:
         """The time on the store's clock."""
         return self.hand.front.now()
+
+    def check_version(self, plan: Plan | None = None) -> None:
+        """Raise `NotYet` where a newer version of the machine has written it: it is theirs who know that. `plan`: that
+        of the delivery, if this is not.
+        """
+        machine, version = self._house.machine, self.record.version
+        if version > machine.version:
+            why = f"run {self.id} is of version {version} of {machine.__name__}, and this is version {machine.version}"
+            raise not_yet(plan or self, self.hand, why)
 
     def data(self) -> Any:
         """The data, which the steps may change. Raises `DefinitionChanged` where it cannot be read."""
@@ -132,10 +143,11 @@ class RunPlan:
             record = decoded(self._before)
             self.record, self._is_read = record, False
             self.tell("failed", self.step, self.hand.record.attempt, failure.error)
-            record.error = failure.error
-            if record.status != "compensating":
-                record.status = "retrying" if outcome == "retry" else "failed"
-            record.letter = self.hand.record.id if outcome != "retry" else 0
+            if record.status not in ENDED:  # or it is over, whatever becomes of a message that came too late
+                record.error = failure.error
+                if record.status != "compensating":
+                    record.status = "retrying" if outcome == "retry" else "failed"
+                record.letter = self.hand.record.id if outcome != "retry" else 0
         else:
             return ()
         body = encoded(self.record)
@@ -190,3 +202,11 @@ class BranchPlan:
 def is_last_life(hand: Hand) -> bool:
     """Whether its process has died with that message in hand so often that once more would be the last time."""
     return hand.record.crashes == MAX_CRASHES - 1
+
+
+def not_yet(plan: Plan, hand: Hand, why: str) -> Exception:
+    """The error for what only a newer program can read. When none has come for long enough, that of a definition."""
+    if hand.record.delay > UNREADABLE_FOR:
+        plan.retry = DEFINITION
+        return DefinitionChanged(why)
+    return NotYet(why)

@@ -63,6 +63,7 @@ class RunSteps:
 
     async def advance(self, plan: RunPlan) -> None:
         """Make the next move, and say what comes after it."""
+        plan.check_version()
         record = plan.record
         if record.cancel is not None and record.status != "compensating":
             if self._is_joining(plan):

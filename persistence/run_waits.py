@@ -24,6 +24,7 @@ class RunWaits(RunSteps):
 
     async def stirred(self, plan: RunPlan) -> None:
         """Something came from outside: it may go on, unless its next step is on its way."""
+        plan.check_version()
         record = plan.record
         under_way = record.status in ("running", "compensating") and not record.letter
         if under_way or self._is_stuck(plan):
@@ -48,6 +49,7 @@ class RunWaits(RunSteps):
             plan.tell("signalled", name, error="it is over: nothing came of it")
             plan.change()
             return
+        plan.check_version()
         if name not in self._definition.transitions:
             plan.retry = DEFINITION
             raise DefinitionChanged(f"{self._definition.title} has no signal {name!r} any more")
@@ -57,6 +59,7 @@ class RunWaits(RunSteps):
 
     async def timed_out(self, plan: RunPlan, name: str) -> None:
         """It has waited for long enough."""
+        plan.check_version()
         transition = self._definition.transitions.get(name)
         if transition is None or str(transition.source.value) != plan.record.state:
             plan.retry = DEFINITION
@@ -69,6 +72,7 @@ class RunWaits(RunSteps):
 
     async def rewind(self, plan: RunPlan, step: str) -> None:
         """Go on from that step, whatever was done since."""
+        plan.check_version()
         transition = self._definition.transitions.get(step)
         if transition is None:
             plan.retry = DEFINITION

@@ -117,7 +117,11 @@ class StateMachine(Generic[D]):
 
     @classmethod
     def read_data(cls, body: bytes, version: int, locate: Any) -> Any:
-        """The data of a run, of whatever version. Raises `Undecodable`."""
+        """The data of a run, of this version or an older one. Raises `Undecodable`."""
+        if version > cls.version:
+            raise Undecodable(
+                f"the data of {cls.__name__} were stored by version {version}, and this is version {cls.version}"
+            )
         try:
             if version != cls.version:
                 body = msgspec.msgpack.encode(cls.upgrade(msgspec.msgpack.decode(body), version))
