@@ -222,7 +222,7 @@ class Hand(msgspec.Struct, eq=False, gc=False):
             record.attempt, self.started, front.now(), storable(told(error)), storable(trace_of(error)),
             trace=record.trace,
         )  # fmt: skip
-        if isinstance(error, Refuse):
+        if isinstance(error, GuardRefused) or (isinstance(error, Refuse) and self.plan is None):
             if self.state is not None:
                 self.state.give(self.instance)
             if isinstance(error, GuardRefused):

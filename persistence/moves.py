@@ -6,17 +6,18 @@ compensates                                 | takes back the latest step that is
 is in a final state                         | finishes
 has a step whose guard is true              | that step
 has an early signal that fits               | that signal's step, also while branches are under way
+has a step whose guard raises a refusal     | what follows a `Reject` of that step
 else                                        | waits: for a signal, a time, branches, or for ever
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from .definition import Definition
 from .run_record import Done, RunRecord
-from .steps import Transition
+from .steps import Reject, Transition, consulted
 
 
 class Perform(msgspec.Struct, frozen=True):
@@ -24,6 +25,16 @@ class Perform(msgspec.Struct, frozen=True):
 
     transition: Transition
     signal: bytes | None = None
+    place: int = -1
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The guard of that step does not merely say no: it raised `error`, which counts as a `Reject` of the step.
+    `place`: of the early signal that it was asked about.
+    """
+
+    transition: Transition
+    error: Reject
     place: int = -1
 
 
@@ -54,7 +65,7 @@ class Lost(msgspec.Struct, frozen=True):
     why: str
 
 
-Move = Perform | Undo | Arrive | Finish | Wait | Lost
+Move = Perform | Refused | Undo | Arrive | Finish | Wait | Lost
 
 
 def next_move(definition: Definition, record: RunRecord, data: Callable[[], Any]) -> Move:
@@ -89,16 +100,26 @@ def _onward(definition: Definition, record: RunRecord, ways: list[Transition], d
             return True
         if not known:
             known.append(data())
-        return bool(transition.when(known[0]))
+        return bool(consulted(transition.when, known[0]))
 
+    for found in _candidates(record, ways):
+        try:
+            if lets(found.transition):
+                return found
+        except Reject as error:
+            return Refused(found.transition, error, found.place)
+    return Wait(_timers(definition, record))
+
+
+def _candidates(record: RunRecord, ways: list[Transition]) -> Iterator[Perform]:
+    """What may be done, if its guard lets it: steps first, then the signals that came early."""
     for transition in ways:
-        if transition.starts_by_itself and lets(transition):
-            return Perform(transition)
+        if transition.starts_by_itself:
+            yield Perform(transition)
     for place, (name, payload) in enumerate(record.inbox):
         for transition in ways:
-            if transition.kind == "signal" and transition.name == name and lets(transition):
-                return Perform(transition, payload, place)
-    return Wait(_timers(definition, record))
+            if transition.kind == "signal" and transition.name == name:
+                yield Perform(transition, payload, place)
 
 
 def _timers(definition: Definition, record: RunRecord) -> tuple[Transition, ...]:

@@ -4,7 +4,7 @@ Each branch is a message with a key of its own, so that it has attempts of its o
 nothing of the run; what it returns comes back as a message to the run, which is handled in the run's own order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .branches import item_of, named, result_form, stored_items
@@ -15,7 +15,7 @@ from .run_record import Joining, Parent
 from .run_steps import check_deadline
 from .run_waits import RunWaits
 from .state_machine import StateMachine
-from .steps import Reject, Transition
+from .steps import Reject, Transition, consulted
 
 
 class RunJoins(RunWaits):
@@ -27,12 +27,16 @@ class RunJoins(RunWaits):
         plan.step = transition.name
         plan.data()
         plan.retry = transition.retry
-        if transition.kind == "call":
-            self._begin_child(plan, transition)
-            return
         names, items = list(named(transition.branches)), None
-        if transition.over is not None:
-            names, items = [], self._items(plan, transition)
+        try:
+            if transition.kind == "call":
+                self._begin_child(plan, transition)
+                return
+            if transition.over is not None:
+                names, items = [], self._items(plan, transition, transition.over)
+        except Reject as error:
+            self._rejected(plan, transition, error)
+            return
         size = len(names if items is None else items)
         record.joining = Joining(transition.name, size, names=names, items=items)
         if size:
@@ -41,10 +45,9 @@ class RunJoins(RunWaits):
             record.joining = None
             await self._perform(plan, transition, [])
 
-    def _items(self, plan: RunPlan, transition: Transition) -> list[bytes]:
+    def _items(self, plan: RunPlan, transition: Transition, over: Callable[[Any], Iterable[Any]]) -> list[bytes]:
         """The items for which a branch is to run, as they are from now on. A set may have another order tomorrow."""
-        assert transition.over is not None
-        items = list(transition.over(plan.data()))
+        items = consulted(lambda data: list(over(data)), plan.data())
         try:
             return stored_items(transition.branches[0], items)
         except (TypeError, NameError):
@@ -77,7 +80,7 @@ class RunJoins(RunWaits):
         assert transition.given is not None
         record, kind, address = plan.record, self._runner.kind, found[0][1].mailbox.address
         parent = Parent(kind, plan.id, record.entry, transition.name)
-        data = child.form.encode(transition.given(plan.data()))
+        data = child.form.encode(consulted(transition.given, plan.data()))
         id = f"{kind}/{plan.id}/{transition.name}/{record.entry}"  # another one each time that the state is entered
         record.joining = Joining(transition.name, 1, begun=1, child=(address, id))
         begin = self._runner.message("begin", id, id, data, child.version, parent, address=address)

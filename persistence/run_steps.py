@@ -17,7 +17,7 @@ from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 from .attempt import in_time
 from .definition import Definition
 from .hand import Hand
-from .moves import Arrive, Finish, Lost, Perform, Undo, Wait, next_move
+from .moves import Arrive, Finish, Lost, Perform, Refused, Undo, Wait, next_move
 from .plan import Plan
 from .records import Outgoing
 from .run_plan import DEFINITION, LATE, REJECTED, DefinitionChanged, RunPlan
@@ -78,13 +78,17 @@ class RunSteps:
                     await self._begin_joining(plan, transition)
                 else:
                     await self._perform(plan, transition, *self._payload(transition, signal))
+            case Refused(transition, error, place):
+                if place >= 0:
+                    del record.inbox[place]
+                self._rejected(plan, transition, error)
             case Undo(done, transition):
                 await self._undo(plan, done, transition)
             case _:
                 pass
         await self._follow(plan)
 
-    def _next(self, plan: RunPlan) -> Perform | Undo | Arrive | Finish | Wait:
+    def _next(self, plan: RunPlan) -> Perform | Refused | Undo | Arrive | Finish | Wait:
         move = next_move(self._definition, plan.record, plan.data)
         if isinstance(move, Lost):
             plan.retry = DEFINITION
@@ -99,7 +103,7 @@ class RunSteps:
         plan.change()
         while True:
             match self._next(plan):
-                case Perform() | Undo():
+                case Perform() | Refused() | Undo():
                     if record.status != "compensating":
                         record.status = "running"
                     hand.stage((self._runner.message("go", plan.id, plan.id, record.seq),))
@@ -164,13 +168,10 @@ class RunSteps:
         except GuardRefused:
             raise
         except Reject as error:
-            if transition.on_reject is None or plan.hand._is_cut_off(error):
-                plan.retry = REJECTED
+            if plan.hand._is_cut_off(error):
                 raise
             plan.undo_changes()
-            record.visits[transition.name] = visit + 1
-            plan.tell("rejected", transition.name, attempt, told(error))
-            self._divert(plan, transition.on_reject)
+            self._rejected(plan, transition, error)
         except BaseException as error:
             if (
                 isinstance(error, SystemExit)
@@ -188,6 +189,16 @@ class RunSteps:
                 record.done.append(Done(transition.name, visit))
             plan.tell("completed", transition.name, attempt)
             self.enter(plan, transition.to)
+
+    def _rejected(self, plan: RunPlan, transition: Transition, error: Reject) -> None:
+        """The business says no. Raises that where the step says nothing of where it leads."""
+        record, plan.step = plan.record, transition.name
+        if transition.on_reject is None:
+            plan.retry = REJECTED
+            raise error
+        record.visits[transition.name] = record.visits.get(transition.name, 0) + 1
+        plan.tell("rejected", transition.name, plan.hand.record.attempt, told(error))
+        self._divert(plan, transition.on_reject)
 
     async def _call(
         self, plan: RunPlan, step: str, function: Callable[..., Awaitable[Any]], limit: float, visit: object, *args: Any

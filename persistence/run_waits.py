@@ -8,6 +8,7 @@ from .moves import Wait
 from .run_plan import DEFINITION, NO_RUN, DefinitionChanged, RunPlan
 from .run_record import ENDED
 from .run_steps import RunSteps
+from .steps import Reject, consulted
 
 
 class RunWaits(RunSteps):
@@ -64,10 +65,15 @@ class RunWaits(RunSteps):
         if transition is None or str(transition.source.value) != plan.record.state:
             plan.retry = DEFINITION
             raise DefinitionChanged(f"{self._definition.title} has no {name!r} any more after {plan.record.state!r}")
-        if transition.when is not None and not transition.when(plan.data()):
-            return
-        plan.tell("timed_out", name)
-        await self._perform(plan, transition)
+        try:
+            if transition.when is not None and not consulted(transition.when, plan.data()):
+                return
+        except Reject as error:
+            plan.tell("timed_out", name)
+            self._rejected(plan, transition, error)
+        else:
+            plan.tell("timed_out", name)
+            await self._perform(plan, transition)
         await self._follow(plan)
 
     async def rewind(self, plan: RunPlan, step: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
+from upright.actors.errors import GuardRefused, Refuse, WrongArguments
+from upright.actors.message import said
 from upright.supervision.checks import more_than, whole
 from upright.supervision.retry import Drop, Retry, Ruling, quarantine
 
@@ -240,3 +242,13 @@ def _check_async(function: Any) -> str:
 def transition_of(function: object) -> Transition | None:
     """The mark of a method; None if it has none."""
     return cast("Transition | None", getattr(function, MARK, None))
+
+
+def consulted(function: Callable[[Any], Any], data: Any) -> Any:
+    """What a plain function of the definition, a guard say, makes of the data. Raises `Reject` where it refuses."""
+    try:
+        return function(data)
+    except (GuardRefused, WrongArguments):  # no word of the business
+        raise
+    except Refuse as error:
+        raise Reject(said(error)) from error

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from upright.actors import Refuse
 from upright.persistence.definition import AmbiguousSteps, Definition, DefinitionError
-from upright.persistence.moves import Arrive, Finish, Lost, Move, Perform, Undo, Wait, next_move
+from upright.persistence.moves import Arrive, Finish, Lost, Move, Perform, Refused, Undo, Wait, next_move
 from upright.persistence.run_record import Done, Joining, RunRecord, decoded, encoded
-from upright.persistence.steps import Transition, after, parallel, signal, step, transition_of
+from upright.persistence.steps import Reject, Transition, after, parallel, signal, step, transition_of
 
 
 class S(enum.StrEnum):
@@ -91,6 +92,18 @@ class TestTable:
 
         with pytest.raises(ZeroDivisionError):
             next_move(DEFINITION, at("a"), data)
+
+    @pytest.mark.parametrize("error", [Reject("no"), Refuse("no")])
+    def test_a_guard_that_refuses_is_a_reject_of_its_step(self, error: Exception) -> None:
+        def refuse(_: Any) -> bool:
+            raise error
+
+        definition = Definition("M", S, S.A, [named("sent", signal(S.A, to=S.END, when=refuse))] + [
+            named(f"to {state}", step(state, to=S.END)) for state in (S.B, S.C, S.D)
+        ] + [named(f"from {state}", signal(S.A, to=state)) for state in (S.B, S.C, S.D)])  # fmt: skip
+        found = next_move(definition, at("a", inbox=[("other", b""), ("sent", b"")]), lambda: None)
+        assert isinstance(found, Refused)
+        assert (found.transition.name, found.place, str(found.error)) == ("sent", 1, "no")
 
     def test_of_the_signals_that_came_early_the_first_that_fits_is_taken(self) -> None:
         inbox = [("unknown", b"0"), ("sent", b"1"), ("other", b"2"), ("sent", b"3")]
