@@ -11,6 +11,7 @@ from upright.actors.durable import text
 from upright.actors.refs import Ref
 
 from .errors import RunFailed, RunNotFound
+from .judge import storable
 from .machine_records import MachineRecords
 from .run_record import ENDED, HistoryEvent, RunRecord, Status
 from .signals import signal_form
@@ -164,7 +165,7 @@ class Run(Generic[D]):
         """Have it take back what was done, the latest first, and end as `cancelled`; returns when that is stored. A
         step that is in hand comes to its end before, and so does one that waits for its next attempt.
         """
-        await self._machines.tell("cancel", self.id, why or "cancelled by hand")
+        await self._machines.tell("cancel", self.id, storable(why) or "cancelled by hand")
 
     async def redrive(self, step: Callable[..., Any] | None = None) -> None:
         """Go on with the step that failed, with new attempts; or from an earlier `step`, whatever was done since.

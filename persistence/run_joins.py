@@ -7,8 +7,11 @@ nothing of the run; what it returns comes back as a message to the run, which is
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from upright.actors.message import said
+
 from .branches import item_of, named, result_form, stored_items
 from .forms import Misfit
+from .judge import storable
 from .records import Outgoing
 from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
 from .run_record import Joining, Parent
@@ -92,7 +95,7 @@ class RunJoins(RunWaits):
         if joining is None or plan.record.entry != entry or index in joining.results:
             return
 
-        def said(result: bytes, rejected: str, failed: str) -> Outgoing:
+        def news(result: bytes, rejected: str, failed: str) -> Outgoing:
             letter = plan.hand.record.id if failed else 0
             return self._runner.message(
                 "joined", plan.id, plan.id, entry, name, index, result, rejected, failed, letter
@@ -100,9 +103,9 @@ class RunJoins(RunWaits):
 
         transition = self._definition.transitions.get(name)
         retry = transition.retry if transition is not None else DEFINITION
-        plan.hand.plan = ours = BranchPlan(retry, plan.hand, said)
+        plan.hand.plan = ours = BranchPlan(retry, plan.hand, news)
         if is_last_life(plan.hand):  # if it dies of this too, nobody else will tell the run
-            await plan.hand.front.store.put([said(b"", "", "its process died with it in hand")])
+            await plan.hand.front.store.put([news(b"", "", "its process died with it in hand")])
         try:
             plan.check_version(ours)
             if transition is None:
@@ -113,7 +116,7 @@ class RunJoins(RunWaits):
             if plan.hand._is_cut_off(error):
                 raise
             plan.undo_changes()
-            ours.rejected = str(error) or "rejected"
+            ours.rejected = storable(said(error)) or "rejected"
         except DefinitionChanged:
             ours.retry = DEFINITION
             raise

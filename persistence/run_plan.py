@@ -9,6 +9,7 @@ from upright.supervision.retry import MAX_CRASHES, Retry, quarantine
 from .codec import Undecodable
 from .errors import StoreUnavailable
 from .hand import Hand
+from .judge import storable
 from .plan import NotYet, Plan
 from .reading import UNREADABLE_FOR
 from .records import NOBODYS, Failure, Outgoing, RecordWrite, Step, Verdict
@@ -124,8 +125,8 @@ class RunPlan:
         began = self.hand.started if attempt else 0.0
         record = self.record
         record.tell(
-            HistoryEvent(name, self.now(), step, record.state, attempt, began, self._house.owner, error,
-                         self.hand.record.trace)
+            HistoryEvent(name, self.now(), step, record.state, attempt, began, self._house.owner,
+                         storable(error), self.hand.record.trace)
         )  # fmt: skip
 
     def change(self) -> None:

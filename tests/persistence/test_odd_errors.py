@@ -11,12 +11,17 @@ import pytest
 from tests.actors.lives import Systems
 from tests.persistence.jobs import Book, Stores, Worker, letters, running, story, worker, worker_ref
 from tests.persistence.machines import QUICK as BY_HOURS
-from tests.persistence.machines import Job, Order, World
+from tests.persistence.machines import Deeds, Invoice, Job, Line, Order, Spread, World
 from tests.persistence.machines import running as running_machines
 from upright.actors import ActorFailed, Refuse
-from upright.persistence import Retry, RunFailed
+from upright.actors.testing import advance
+from upright.persistence import Reject, Retry, RunFailed, step
 
 pytestmark = pytest.mark.anyio
+
+
+NO_UTF_8 = b"rechnung-\xfc.pdf".decode("utf-8", "surrogateescape")
+"""The name of a file, as the operating system may give it."""
 
 
 class Mute(Exception):
@@ -38,6 +43,28 @@ def by_hand() -> SyntaxError:
 
 ODD: dict[str, Callable[[], BaseException]] = {"mute": Mute, "by hand": by_hand, "generator exit": GeneratorExit}
 odd = pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+
+
+class Escaping(Order):
+    """An order in which every end of `pack` and `send` leads somewhere."""
+
+    @step(Line.PAID, to=Line.PACKED, undo=Deeds.unpack, retry=BY_HOURS, on_reject=Line.OFF, on_failure=Line.OFF)
+    async def pack(self, job: Job) -> None:
+        await self.do(job, "pack")
+
+    @step(Line.PACKED, to=Line.AWAY, retry=BY_HOURS, on_reject=Line.BROKEN, on_failure=Line.BROKEN)
+    async def send(self, job: Job) -> None:
+        await self.do(job, "send")
+
+    @step(Line.LATER, to=Line.AWAY)
+    async def again(self, job: Job) -> None: ...
+
+    @step(Line.BROKEN, to=Line.AWAY, when=lambda job: job.way != "later")
+    async def bury(self, job: Job) -> None:
+        await self.do(job, "bury")
+
+    @step(Line.BROKEN, to=Line.LATER)
+    async def wait(self, job: Job) -> None: ...
 
 
 @odd
@@ -136,3 +163,34 @@ class TestInAStep:
             run = await Order.start(s, Job(), id="o")
             assert (await run.result()).words == ["pay", "refund"]
             assert world.attempts("pack") == [1]
+
+    @pytest.mark.parametrize("final", [False, True])
+    @pytest.mark.parametrize("error", [Reject, Refuse, ValueError])
+    async def test_a_text_that_no_encoding_has_leads_where_any_other_does(
+        self, system: Systems, stores: Stores, error: type[Exception], final: bool
+    ) -> None:
+        world, at = World(), "pack" if final else "send"
+        world.plan(at, *(error(NO_UTF_8) for _ in range(BY_HOURS.max_attempts)))
+        async with running_machines(system, world, Escaping, store=stores()) as s:
+            run = await Escaping.start(s, Job(), id="o")
+            await advance(10.0)
+            assert (await run.data()).words == (["pay", "refund"] if final else ["pay", "pack", "bury"])
+            assert any("\\udcfc.pdf" in event.error for event in await run.history())
+
+    @pytest.mark.parametrize("error", [Reject, Refuse, MuteRefusal])
+    async def test_a_branch_that_rejects_in_such_words_or_in_none_leads_where_any_other_does(
+        self, system: Systems, stores: Stores, error: type[Exception]
+    ) -> None:
+        world = World()
+        world.plan("left", error(NO_UTF_8))
+        async with running_machines(system, world, Spread, store=stores()) as s:
+            run = await Spread.start(s, Job(), id="o")
+            await advance(10.0)
+            assert (await run.result()).words == ["pay", "refund"]
+
+    async def test_the_reason_of_a_cancel_may_be_such_a_text_too(self, system: Systems, stores: Stores) -> None:
+        async with running_machines(system, World(), Invoice, store=stores()) as s:
+            run = await Invoice.start(s, Job(), id="o")
+            await advance(1.0)
+            await run.cancel(NO_UTF_8)
+            assert (await run.result()).words == ["ask", "refund"]
