@@ -144,7 +144,8 @@ class RunPlan:
             record = decoded(self._before)
             self.record, self._is_read = record, False
             self.tell("failed", self.step, self.hand.record.attempt, failure.error)
-            if record.status not in ENDED:  # or it is over, whatever becomes of a message that came too late
+            # It may be over, whatever becomes of what came too late; or it waits for that which failed first.
+            if record.status not in ENDED and record.letter in (0, self.hand.record.id):
                 record.error = failure.error
                 if record.status != "compensating":
                     record.status = "retrying" if outcome == "retry" else "failed"
@@ -152,7 +153,7 @@ class RunPlan:
         else:
             return ()
         body = encoded(self.record)
-        status = "failed" if self.record.letter and outcome != "ack" else self.record.status
+        status = "failed" if self.record.letter else self.record.status
         written = RecordWrite(self._house.kind, self.id, self._version, body, status, self.record.state)
         self._written = written
         self._house.wrote(self.id, self._version + 1, body)

@@ -70,6 +70,8 @@ class RunSteps:
                 self._cancel_child(plan)
             else:
                 self._compensate(plan, self._definition.cancelled, "cancelled")
+                await self._follow(plan)  # and so that is stored, whatever becomes of the first undo
+                return
         match self._next(plan):
             case Perform(transition, signal, place):
                 if signal is not None:

@@ -4,7 +4,7 @@ It stands apart from `run_steps`, which makes the moves that follow from it.
 """
 
 from .errors import RunNotFound
-from .moves import Wait
+from .moves import Perform
 from .run_plan import DEFINITION, NO_RUN, DefinitionChanged, RunPlan
 from .run_record import ENDED
 from .run_steps import RunSteps
@@ -34,12 +34,21 @@ class RunWaits(RunSteps):
             await self.advance(plan)
 
     def _is_stuck(self, plan: RunPlan) -> bool:
-        """Whether it has failed, and what came leads it nowhere: that it has failed must not be forgotten for that."""
+        """Whether it has failed, and waits for somebody who mends that. What comes is kept for it meanwhile: what has
+        no attempt left is not tried again because of it. Only a signal that leads out of the state, where it waited for
+        one, leads it on, and a cancel, if it does not take back already.
+        """
         record = plan.record
         has_failed = record.letter or record.status == "failed"
-        if not has_failed or record.cancel is not None or plan.hand.record.id in record.letters:
+        if not has_failed or plan.hand.record.id in record.letters:
             return False
-        return isinstance(self._next(plan), Wait)
+        if record.cancel is not None and record.status != "compensating":
+            return False
+        try:
+            move = self._next(plan)
+        except Exception:  # a guard at fault, or a definition that does not know it: that is why it has failed
+            return True
+        return not isinstance(move, Perform) or move.signal is None
 
     async def signalled(self, plan: RunPlan, name: str, payload: bytes) -> None:
         """Somebody has sent it that signal."""

@@ -142,7 +142,7 @@ class Model:
                 self.rest()
         except Failing:
             vars(self).update(kept)
-            self.stuck = message
+            self.stuck = self.stuck or message
         else:
             while self.status in ("running", "compensating") and self.stuck is None:
                 self.handle("go")
@@ -162,21 +162,22 @@ class Model:
         if kind == "signal":
             self.inbox.append(name)
         self.cancelled = self.cancelled or kind == "cancel"
-        if kind == "signal" and self.stuck is not None and not redriven and self.waits():
+        if self.stuck is not None and not redriven and not self.leads_on():
             return False
         self.move()
         return True
 
-    def waits(self) -> bool:
-        """Whether nothing is to be done before something comes."""
-        if self.cancelled or self.status == "compensating" or self.state in self.final:
-            return False
+    def leads_on(self) -> bool:
+        """Whether something else than what has failed is to be done."""
+        if self.cancelled or self.status == "compensating":
+            return self.status != "compensating"
         steps = any(self.lets(way) for _, way in self.out("step"))
-        return not steps and not any(self.lets(way) and name in self.inbox for name, way in self.out("signal"))
+        return not steps and any(self.lets(way) and name in self.inbox for name, way in self.out("signal"))
 
     def move(self) -> None:
         if self.cancelled and self.status != "compensating":
             self.status, self.goal, self.outcome = "compensating", S.OFF, "cancelled"
+            return
         if self.status == "compensating":
             if self.done:
                 if self.call(f"undo {self.done[-1]}", final=False) != "ok":
