@@ -32,6 +32,7 @@ from .events import (
 from .hand import Hand, Handed
 from .judge import Judge, no_answer, storable
 from .lanes import Lanes
+from .plan import UsedUp
 from .reading import UNREADABLE_PAUSE
 from .records import Delivery, Failure, Step, Verdict
 
@@ -181,7 +182,7 @@ class Outcomes(Door):
         )  # fmt: skip
         if parked is not None:
             self._park(parked, record, now, max(parked.until - clock, 0.0))
-        elif self.admission is not None:
+        elif self.admission is not None and not isinstance(error, UsedUp):
             step = self.admission.failed(step, policy, now, lane is not None)
         if hand.plan is not None:
             step = hand.planned(step, hand.plan)

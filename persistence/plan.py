@@ -13,6 +13,10 @@ class NotYet(Exception):
     """
 
 
+class UsedUp(Exception):
+    """No attempt is left: its process died in the last one. Nothing was tried now."""
+
+
 class Plan(Protocol):
     """A step of a run, say: what its delivery records besides its own end. `retry`: the policy that counts for it, in
     place of the mailbox's.

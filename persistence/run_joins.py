@@ -15,7 +15,7 @@ from .judge import storable
 from .records import Outgoing
 from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
 from .run_record import Joining, Parent
-from .run_steps import check_deadline
+from .run_steps import check_attempt
 from .run_waits import RunWaits
 from .state_machine import StateMachine
 from .steps import Reject, Transition, consulted
@@ -133,7 +133,7 @@ class RunJoins(RunWaits):
             if name not in known:
                 raise DefinitionChanged(f"{self._definition.title} has no {name!r} any more beside {transition.name!r}")
             function = known[name]
-        check_deadline(ours, plan.hand)
+        check_attempt(ours, plan.hand)
         result = await self._call(plan, transition.name, function, transition.limit, f"{visit}-{index}", *args)
         return function, result
 

@@ -21,6 +21,7 @@ DEFINITION = Retry(classify=lambda _: quarantine("definition"))
 """For a run whose definition knows nothing of it any more: it waits in quarantine until that is mended."""
 REJECTED = Retry(classify=lambda _: quarantine("rejected"))
 NO_RUN = Retry(classify=lambda _: quarantine("no_run"))
+USED_UP = Retry(classify=lambda _: quarantine("attempts"))
 LATE = Retry(classify=lambda _: quarantine("deadline"))
 
 

@@ -18,9 +18,9 @@ from .attempt import in_time
 from .definition import Definition
 from .hand import Hand
 from .moves import Arrive, Finish, Lost, Perform, Refused, Undo, Wait, next_move
-from .plan import Plan
+from .plan import Plan, UsedUp
 from .records import Outgoing
-from .run_plan import DEFINITION, LATE, REJECTED, DefinitionChanged, RunPlan
+from .run_plan import DEFINITION, LATE, REJECTED, USED_UP, DefinitionChanged, RunPlan
 from .run_record import Done, Status
 from .signals import signal_form
 from .state_machine import StateMachine, StepContext
@@ -165,7 +165,7 @@ class RunSteps:
         plan.data()  # or the definition is to be mended, and no way out of a failure is to be taken
         plan.retry = transition.retry
         try:
-            check_deadline(plan, plan.hand)
+            check_attempt(plan, plan.hand)
             await self._call(plan, transition.name, transition.function, transition.limit, visit, *args)
         except GuardRefused:
             raise
@@ -250,6 +250,7 @@ class RunSteps:
     async def _undo(self, plan: RunPlan, done: Done, transition: Transition) -> None:
         assert transition.undo is not None
         plan.step, plan.retry = transition.undo.__name__, transition.retry
+        check_crash(plan, plan.hand)
         await self._call(
             plan, f"undo-{transition.name}", transition.undo, transition.limit, done.visit
         )  # fmt: skip
@@ -272,11 +273,22 @@ class RunSteps:
         return signal_form(transition.function).decode(signal, self._runner.locate)
 
 
-def check_deadline(plan: Plan, hand: Hand) -> None:
-    """Raise `TimeoutError` if no attempt may begin any more, by the policy that counts."""
+def check_attempt(plan: Plan, hand: Hand) -> None:
+    """Raise `TimeoutError` or `UsedUp` if no attempt may begin any more, by the policy that counts."""
+    check_crash(plan, hand)
     if plan.retry.last_start(hand.record.accepted) < hand.front.now():
         plan.retry = LATE
         raise TimeoutError("its time was up before this attempt")
+
+
+def check_crash(plan: Plan, hand: Hand) -> None:
+    """Raise `UsedUp` if its process died in the last attempt that the policy gives it. The mailbox cannot know that:
+    which step a message leads to, and so which policy counts, is found out here.
+    """
+    most = plan.retry.max_attempts
+    if hand.record.crashes and hand.record.attempt > most:
+        plan.retry = USED_UP
+        raise UsedUp(f"its process died in the last of {most} attempts" if most > 1 else "its process died in it")
 
 
 def overridden(machine: type[Any], function: Callable[..., Any]) -> Callable[..., Any]:

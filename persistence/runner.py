@@ -110,7 +110,7 @@ class MachineRunner(Actor):
         """A message in hand of which its process has died twice, and then once more, perhaps."""
         plan = await self._plan_of(id)
         story = [event.name for event in await plan.hand.front.store.story(letter)]
-        if plan.exists and story and story[-1] == "quarantined":
+        if plan.exists and plan.record.letter != letter and story and story[-1] == "quarantined":
             self.steps.lost(plan, letter)
 
     async def rewind(self, id: str, step: str) -> None:
