@@ -13,7 +13,7 @@ from .branches import item_of, named, result_form, stored_items
 from .forms import Misfit
 from .judge import storable
 from .records import Outgoing
-from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life
+from .run_plan import DEFINITION, REJECTED, BranchPlan, DefinitionChanged, RunPlan, is_last_life, not_yet
 from .run_record import Joining, Parent
 from .run_steps import check_attempt
 from .run_waits import RunWaits
@@ -138,7 +138,7 @@ class RunJoins(RunWaits):
         return function, result
 
     async def joined(
-        self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str, letter: int
+        self, plan: RunPlan, index: int, result: bytes, rejected: str, failed: str, letter: int, version: int
     ) -> None:  # fmt: skip
         """One of what was waited for has ended."""
         plan.check_version()
@@ -157,7 +157,7 @@ class RunJoins(RunWaits):
         elif failed:
             joining.failed[index], joining.letters[index] = failed, letter
         else:
-            joining.results[index] = result
+            joining.results[index], joining.version = result, version
         plan.tell("joined", joining.step, error=rejected or failed)
         if joining.begun < joining.size and not joining.rejected and record.cancel is None:
             self._begin_branches(plan, transition)
@@ -187,7 +187,7 @@ class RunJoins(RunWaits):
         plan.step, plan.retry = transition.name, DEFINITION
         self._check_kind(transition, joining)
         if transition.kind == "call":
-            return transition.machine.form.decode(joining.results[0], locate)
+            return self._child_data(plan, transition.machine, joining)
         if transition.over is not None:
             form = result_form(transition.branches[0])
             return [form.decode(joining.results[index], locate) for index in range(joining.size)]
@@ -199,6 +199,14 @@ class RunJoins(RunWaits):
             )
         bodies = {name: joining.results[index] for index, name in enumerate(joining.names)}
         return [result_form(branch).decode(bodies[name], locate) for name, branch in known.items()]
+
+    def _child_data(self, plan: RunPlan, child: type[StateMachine[Any]], joining: Joining) -> Any:
+        """What the other run has made, which may have ended under another version."""
+        if joining.version > child.version:
+            ours, theirs = child.version, joining.version
+            why = f"a run of version {theirs} of {child.__name__} is waited for, and this is version {ours}"
+            raise not_yet(plan, plan.hand, why)
+        return child.read_data(joining.results[0], joining.version or child.version, self._runner.locate)
 
     def _item(self, plan: RunPlan, transition: Transition, body: bytes) -> Any:
         def over() -> Any:

@@ -42,9 +42,9 @@ class Done(msgspec.Struct):
 class Joining(msgspec.Struct):
     """Branches that run beside each other. `size`: how many there are. `begun`: how many were begun. `results`: of each
     that is done, its encoded result. `rejected`: why the first was refused, of so many that were `refused`. `failed`:
-    of each that waits in quarantine, its error; `letters`: its message. `child`: the kind and the id of the run that is
-    waited for. `names`: of the branches of `parallel`, in the order of their numbers here; `items`: for `each`, what
-    it is over, encoded.
+    of each that waits in quarantine, its error; `letters`: its message. `names`: of the branches of `parallel`, in the
+    order of their numbers here; `items`: for `each`, what it is over, encoded. `child`: the kind and the id of the run
+    that is waited for; `version`: of its data.
     """
 
     step: str
@@ -56,6 +56,7 @@ class Joining(msgspec.Struct):
     failed: dict[int, str] = {}
     letters: dict[int, int] = {}
     child: tuple[str, str] | None = None
+    version: int = 0
     names: list[str] = []
     items: list[bytes] | None = None
 

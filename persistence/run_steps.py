@@ -147,7 +147,7 @@ class RunSteps:
         if parent is not None:
             data = self._runner.machine.form.encode(plan.data()) if outcome == "completed" else b""
             why = "" if outcome == "completed" else f"its run {plan.id} was {outcome}"
-            args = parent.id, parent.entry, parent.step, 0, data, why, "", 0
+            args = parent.id, parent.entry, parent.step, 0, data, why, "", 0, self._runner.machine.version
             plan.hand.stage((self._runner.message("joined", parent.id, *args, address=parent.kind),))
 
     def _cancel_child(self, plan: RunPlan) -> None:

@@ -98,13 +98,14 @@ class MachineRunner(Actor):
         await self.steps.branch(await self._plan_of(id, fresh=True), entry, name, index)
 
     async def joined(
-        self, id: str, entry: int, name: str, index: int, result: bytes, rejected: str, failed: str, letter: int = 0
+        self, id: str, entry: int, name: str, index: int, result: bytes, rejected: str, failed: str, letter: int = 0,
+        version: int = 0,
     ) -> None:  # fmt: skip
-        """A branch has ended, or a run that is waited for."""
+        """A branch has ended, or a run that is waited for, whose data are of that version."""
         plan = await self._plan_of(id)
         joining = plan.record.joining
         if plan.exists and plan.record.entry == entry and joining is not None and joining.step == name:
-            await self.steps.joined(plan, index, result, rejected, failed, letter)
+            await self.steps.joined(plan, index, result, rejected, failed, letter, version)
 
     async def died(self, id: str, letter: int) -> None:
         """A message in hand of which its process has died twice, and then once more, perhaps."""
