@@ -16,11 +16,12 @@ from upright.supervision.retry import Again, Failed, Ruling, decide, retry_after
 
 from .attempt import in_time
 from .definition import Definition
+from .forms import Misfit
 from .hand import Hand
 from .moves import Arrive, Finish, Lost, Perform, Refused, Undo, Wait, next_move
 from .plan import Plan, UsedUp
 from .records import Outgoing
-from .run_plan import DEFINITION, LATE, REJECTED, USED_UP, DefinitionChanged, RunPlan
+from .run_plan import DEFINITION, LATE, REJECTED, USED_UP, DefinitionChanged, RunPlan, not_yet
 from .run_record import Done, Status
 from .signals import signal_form
 from .state_machine import StateMachine, StepContext
@@ -79,7 +80,7 @@ class RunSteps:
                 if transition.joins:
                     await self._begin_joining(plan, transition)
                 else:
-                    await self._perform(plan, transition, *self._payload(transition, signal))
+                    await self._perform(plan, transition, *self._payload(plan, transition, signal))
             case Refused(transition, error, place):
                 if place >= 0:
                     del record.inbox[place]
@@ -266,11 +267,14 @@ class RunSteps:
         joining = plan.record.joining
         return joining is not None and joining.begun > len(joining.results) + len(joining.failed) + joining.refused
 
-    def _payload(self, transition: Transition, signal: bytes | None) -> tuple[Any, ...]:
-        """The arguments of a signal's method."""
+    def _payload(self, plan: RunPlan, transition: Transition, signal: bytes | None) -> tuple[Any, ...]:
+        """The arguments of a signal's method. They may have been sent by a newer program than this."""
         if signal is None:
             return ()
-        return signal_form(transition.function).decode(signal, self._runner.locate)
+        try:
+            return signal_form(transition.function).decode(signal, self._runner.locate)
+        except Misfit as error:
+            raise not_yet(plan, plan.hand, f"a signal {transition.name!r} does not fit: {error}") from error
 
 
 def check_attempt(plan: Plan, hand: Hand) -> None:
