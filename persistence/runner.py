@@ -51,7 +51,7 @@ class MachineRunner(Actor):
     async def begin(self, id: str, data: bytes, version: int, parent: Parent | None) -> None:
         """A new run, and its first step; nothing if there is such a run already."""
         plan = await self._plan_of(id)
-        if plan.exists and plan.record.seq:
+        if plan.exists and (plan.record.seq or plan.record.birth != plan.hand.record.id):
             return
         if not plan.exists:
             birth = plan.hand.record.id

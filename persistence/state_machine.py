@@ -15,6 +15,7 @@ from upright.actors.refs import Ref
 from .branches import item_form
 from .codec import Undecodable
 from .definition import Definition, DefinitionError
+from .door import hand_now
 from .errors import RunNotFound
 from .forms import Form, Misfit, Unresolved
 from .hand import Hand
@@ -149,7 +150,10 @@ class StateMachine(Generic[D]):
             body = cls.form.encode(data)
         except Misfit as error:
             raise WrongArguments(f"{cls.__name__}: {error}") from error
-        receipt = await machines.tell("begin", id, body, cls.version, None, once=id)
+        # With the end of a delivery nobody could say that it is a duplicate of a run that is forgotten by now. There it
+        # has no key: it changes nothing where there is such a run.
+        once = id if hand_now(machines.store) is None else ""
+        receipt = await machines.tell("begin", id, body, cls.version, None, once=once)
         if receipt is not None and receipt.duplicate and await machines.was_forgotten(id, receipt.id):
             await machines.tell("begin", id, body, cls.version, None)
         return Run(machines, id)
