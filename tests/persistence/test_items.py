@@ -69,9 +69,11 @@ async def test_each_is_done_once_though_they_would_come_in_another_order_after_a
     assert len(Parcels.asked) == 1
 
 
-async def test_one_without_an_annotation_is_of_its_own_class_all_the_same(system: Systems, stores: Stores) -> None:
+async def test_one_whose_annotation_says_nothing_is_of_its_own_class_all_the_same(
+    system: Systems, stores: Stores
+) -> None:
     class Bare(Parcels):
-        async def bare(self, job: Job, point) -> int:  # type: ignore[no-untyped-def]
+        async def bare(self, job: Job, point: Any) -> int:
             assert isinstance(point, Point)
             return point.x
 
@@ -98,7 +100,7 @@ async def test_one_that_is_not_of_its_type_sets_the_run_aside_before_any_branch_
             @step(Fan.MANY, to=Fan.END)
             async def end(self, job: Job) -> None: ...
 
-        @each(Fan.START, Parcels.item, over=lambda job: [1, "2"], to=Fan.BOTH)  # type: ignore[arg-type]
+        @each(Fan.START, Parcels.item, over=lambda job: [1, "2"], to=Fan.BOTH)
         async def pack(self, job: Job, results: list[int]) -> None: ...
 
     world, store = World(), stores()
@@ -117,7 +119,7 @@ async def test_one_that_does_not_fit_the_new_definition_waits_until_that_is_mend
         async def point(self, job: Job, point: Point) -> int:
             return point.x
 
-        @each(Fan.START, point, over=Parcels.over, to=Fan.BOTH, retry=QUICK)  # type: ignore[arg-type]
+        @each(Fan.START, point, over=Parcels.over, to=Fan.BOTH, retry=QUICK)
         async def pack(self, job: Job, results: list[int]) -> None: ...
 
     world, store = World(), stores()
@@ -136,11 +138,15 @@ async def test_one_that_does_not_fit_the_new_definition_waits_until_that_is_mend
 
 
 def test_a_type_that_cannot_be_stored_is_refused_when_the_class_is_made() -> None:
-    with pytest.raises(DefinitionError, match=r"expected the item of .*\.look to have a type that can be stored"):
-
-        class _Looks(Parcels):
+    def make() -> Any:
+        class Looks(Parcels):
             async def look(self, job: Job, world: World) -> int:
                 return 1
 
             @each(Fan.START, look, over=lambda job: [World()], to=Fan.BOTH)
             async def pack(self, job: Job, results: list[int]) -> None: ...
+
+        return Looks
+
+    with pytest.raises(DefinitionError, match=r"expected the item of .*\.look to have a type that can be stored"):
+        make()

@@ -223,6 +223,8 @@ def test_there_is_always_a_next_move_and_it_changes_nothing(definition: Definiti
             assert transition.kind != "after"
             assert payload is None or record.inbox[place] == (transition.name, payload)
             assert record.joining is None or transition.kind == "signal"
+        case Refused():
+            pytest.fail("no guard of these refuses")
         case Undo(done, transition):
             assert not done.undone
             assert transition.undo is not None

@@ -40,7 +40,7 @@ class Longer(Bill):
     """With one more argument, which has a default."""
 
     @signal(Desk.ASKED, to=Desk.LATE, retry=QUICK)
-    async def pay(self, job: Job, cents: int, by: str = "card") -> None:  # type: ignore[override]
+    async def pay(self, job: Job, cents: int, by: str = "card") -> None:
         await self.do(job, f"pay {cents} {by}")
 
 
