@@ -17,7 +17,7 @@ REASONS = {
     "rejected": "the handler refused it, and nobody had asked",
     "unroutable": "its pool has nobody for it: the routing found no key in it",
     "expired": "it was not handled in the time that its sender gave it",
-    "definition": "the machine does not know any more where this run is: redrive it when that is mended",
+    "definition": "the machine does not know any more, or not yet, where this run is: redrive it when it does",
     "no_run": "a signal for a run that is not there: redrive it when it is",
     "classify": "the policy's classify() said so, or failed",
 }

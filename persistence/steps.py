@@ -145,7 +145,8 @@ def parallel(
     on_reject: enum.Enum | None = None,
 ) -> Callable[[F], F]:
     """Methods that run beside each other in the state `source`, each with its own attempts and a copy of the data.
-    When all are done, the method gets the data and a list of what they returned, in their order.
+    When all are done, the method gets the data and a list of what they returned, in their order. Runs know them by
+    their names.
     """
     if not branches:
         raise ValueError("expected parallel to get the methods that run beside each other, got none")
@@ -167,7 +168,8 @@ def each(
     on_reject: enum.Enum | None = None,
 ) -> Callable[[F], F]:
     """The method `do` for each of what `over` gives of the data, `at_once` of them at a time. When all are done, the
-    method gets the data and a list of what was returned, in the order of the items.
+    method gets the data and a list of what was returned, in the order of the items. These are worked out once, and
+    stored as what `do` says its last parameter is.
     """
     whole("at_once", at_once, 1)
     return _mark("each", source, to, branches=(do,), over=over, at_once=at_once, when=when, undo=undo, retry=retry,
