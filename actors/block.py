@@ -50,7 +50,7 @@ class Visit(Block):
         self._began = now = gate.now()
         waits = machine.longest_wait > 0
         # Nobody passes those who wait, unless there is room for all of them and this one.
-        token = None if gate.waiting and (waits or gate.room() < weight) else machine.enter(now, waits, weight)
+        token = None if gate.line and (waits or gate.room() < weight) else machine.enter(now, waits, weight)
         if token is None:
             if waits:
                 token = await wait_for(gate, weight)

@@ -34,7 +34,7 @@ class Gate:
         "_wants",
         "calls",
         "now",
-        "_line",
+        "line",
         "_shut",
         "_timer",
         "_wanting",
@@ -57,7 +57,8 @@ class Gate:
         """Whether an actor has it: it must not be forgotten, or there would be two of its name."""
         self.calls = 0
         """How many calls wait in line; the others are actors, which have a mailbox to wait in."""
-        self._line: dict[Waiter, int] = {}  # for how many each counts
+        self.line: dict[Waiter, int] = {}
+        """Who waits, in order, and for how many each counts."""
         self._ahead = 0  # for how many all of them count
         self._called: set[Waiter] = set()
         self._wanting: dict[Callable[[], object], int] = {}
@@ -72,7 +73,7 @@ class Gate:
     @property
     def waiting(self) -> int:
         """How many wait in line."""
-        return len(self._line)
+        return len(self.line)
 
     def room(self) -> float:
         """How many newcomers would be let through now."""
@@ -86,13 +87,13 @@ class Gate:
         """Let it through, which counts for so many: the token of its visit; None if it has to wait, and is in line now.
         `passes`: all others.
         """
-        if self._line and not passes and waiter not in self._called:
+        if self.line and not passes and waiter not in self._called:
             self._join(waiter, weight)
             self._arm(self.now())
             return None
         now = self.now()
         token = self.machine.enter(now, True, weight)
-        if self._line:
+        if self.line:
             self._called.discard(waiter)
         if self._was_shut and token is not None:  # should it shut again, that is to be told
             self._was_shut = self.machine.is_shut
@@ -101,18 +102,18 @@ class Gate:
             self._arm(now)
             if self._shut and not self._was_shut and self.machine.is_shut:  # by time alone
                 asyncio.get_running_loop().call_soon(self.changed)
-        elif waiter in self._line:
+        elif waiter in self.line:
             self._quit(waiter)
-            if len(self._line) > len(self._called):  # who came while this one was called may have room too
+            if len(self.line) > len(self._called):  # who came while this one was called may have room too
                 self.serve()
         return token
 
     def forget(self, waiter: Waiter) -> None:
         """It waits no more."""
-        if waiter in self._line:
+        if waiter in self.line:
             self._quit(waiter)
             self._called.discard(waiter)
-            if self._line or self._wanting:  # behind one who needed much there may be some who need little
+            if self.line or self._wanting:  # behind one who needed much there may be some who need little
                 self.serve()
 
     def when_room(self, call: Callable[[], object], weight: int = 1) -> None:
@@ -139,13 +140,13 @@ class Gate:
         if self._was_shut:  # it may have let some through since, one of whom this is
             self._was_shut = self.machine.is_shut
         self.machine.leave(token, error, took, now)
-        if self._line or self._wanting or self._shut:
+        if self.line or self._wanting or self._shut:
             self.changed()
 
     def give_back(self, token: Any) -> None:
         """There was no call behind that token."""
         self.machine.give_back(token, self.now())
-        if self._line or self._wanting:
+        if self.line or self._wanting:
             self.serve()
 
     def changed(self) -> None:
@@ -154,14 +155,14 @@ class Gate:
         if self._was_shut and not was_shut:
             for call in tuple(self._shut):
                 call()
-        if self._line or self._wanting:
+        if self.line or self._wanting:
             self.serve()
 
     def serve(self) -> None:
         """Call as many as there is room for, in order, and then those who want what is left."""
         now = self.now()
         room = self.machine.room(now)
-        if len(self._line) > len(self._called):
+        if len(self.line) > len(self._called):
             self._call(room)
         if self._wanting:
             left = room - self._ahead
@@ -173,31 +174,31 @@ class Gate:
         self._arm(now)
 
     def _call(self, room: float) -> None:
-        most = len(self._line) if room >= len(self._line) else int(room) + 1  # each counts for one or more
-        for waiter, weight in tuple(islice(self._line.items(), most)):
+        most = len(self.line) if room >= len(self.line) else int(room) + 1  # each counts for one or more
+        for waiter, weight in tuple(islice(self.line.items(), most)):
             if room < weight:  # and nobody passes one who needs much, or it would wait for ever
                 if self._wants is not None and waiter not in self._called:
                     self._wants(self.now(), weight)
                 break
             room -= weight
-            if waiter in self._line and waiter not in self._called:
+            if waiter in self.line and waiter not in self._called:
                 self._called.add(waiter)
                 waiter.called()
 
     def _join(self, waiter: Waiter, weight: int) -> None:
-        if waiter not in self._line:
-            self._line[waiter] = weight
+        if waiter not in self.line:
+            self.line[waiter] = weight
             self._ahead += weight
 
     def _quit(self, waiter: Waiter) -> None:
-        self._ahead -= self._line.pop(waiter)
+        self._ahead -= self.line.pop(waiter)
 
     def _arm(self, now: float) -> None:
         """Look again when the machine says that it may help."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if len(self._line) > len(self._called) or self._wanting:
+        if len(self.line) > len(self._called) or self._wanting:
             at = self.machine.opens_at(now)
             if at < float("inf"):
                 loop = asyncio.get_running_loop()
@@ -213,9 +214,9 @@ class Gate:
     def close(self) -> None:
         """Look no more, but for calls that wait in line: nothing else would call them, and they may have no end."""
         self._wanting.clear()
-        if self._timer is not None and not self._line:
+        if self._timer is not None and not self.line:
             self._timer.cancel()
             self._timer = None
 
     def __repr__(self) -> str:
-        return f"<Gate {self.label} {self.machine!r}, {len(self._line)} waiting>"
+        return f"<Gate {self.label} {self.machine!r}, {len(self.line)} waiting>"

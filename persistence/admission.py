@@ -1,8 +1,8 @@
 """What a durable mailbox asks the policies of its actor before it claims: as many as are let through are claimed.
 
 So a refusal costs no write and no attempt. What was claimed, and is not begun when a circuit opens, goes back: its wait
-may be long, and another process may do better. Where no circuit is open and there is no room for long, others take it
-as it comes: then one message is claimed all the same, and stands in line for the mailbox.
+may be long, and another process may do better. But where others take the room before it can claim, or stand in line
+for it, one message is claimed all the same, and stands in line for the mailbox.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from upright.supervision.retry import Retry
 from .records import Delivery, Step
 
 PATIENT = 1.0
-"""Seconds without room after which one message is claimed, to stand in line."""
+"""Seconds without room after which one message is claimed, to stand in line, if there is a line."""
 SOON = 0.1
 """Seconds for which a message is put off, at least: a policy may say that it has room at once, and be asked by many."""
 REMEMBERED = 1_000
@@ -55,6 +55,7 @@ class Admission:
         self._passage, self._told = passage, told
         self._paused_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_called = self._was_late = False  # there was room; and it was gone when it came to claim
         self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
         self._stir, self._let_go = stir, let_go
 
@@ -64,20 +65,22 @@ class Admission:
 
     def close(self) -> None:
         """Its actor has ended."""
-        self._passage.unwatch(self._let_go, self._stir)
+        self._passage.unwatch(self._let_go, self._called)
         self._stop_timer()
 
     def most(self, free: int, hands: Iterable[Claimed]) -> int:
         """How many of so many may be claimed now, beside those in hand; if none, `stir` comes when that may change."""
         room = self._passage.room()
         if room < 1:
-            self._passage.when_room(self._stir)
+            self._was_late = self._was_late or self._is_called
+            self._passage.when_room(self._called)
             if self._paused_at is None:
                 self._paused_at = self._passage.house.now()
                 self._told(self._passage.refused_by(), 0.0)
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(PATIENT, self._stir, context=Context())
             return min(free, self._one_in_line(hands))
+        self._is_called = self._was_late = False
         if self._paused_at is not None:
             self._stop_timer()
             paused, self._paused_at = self._passage.house.now() - self._paused_at, None
@@ -89,9 +92,17 @@ class Admission:
 
     def _one_in_line(self, hands: Iterable[Claimed]) -> int:
         """One, if it is time that a message stands in line, and none does."""
+        passage = self._passage
         assert self._paused_at is not None
-        early = self._passage.house.now() - self._paused_at < PATIENT
-        return int(not (early or self._passage.is_shut or any(not hand.started for hand in hands)))
+        is_patient = passage.house.now() - self._paused_at < PATIENT or not any(gate.waiting for gate in passage.gates)
+        if passage.is_shut or (is_patient and not self._was_late):
+            return 0
+        return int(not any(not hand.started for hand in hands))
+
+    def _called(self) -> None:
+        """There is room: claim, if it still is there by then."""
+        self._is_called = True
+        self._stir()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
