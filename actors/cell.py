@@ -59,12 +59,25 @@ class Cell(Birth):
 
     def cancel(self, why: str = "it did not end within its shutdown time", children: bool = True) -> None:
         """Cancel what runs, and what runs below; whoever swallows that is left behind."""
+        if not self._may_be_cancelled():
+            return
+        below: list[Cell] = [*reversed(self.children.values())] if children else []
+        found: list[Cell] = []
+        while below:  # no call of one by its parent: a tree may be deeper than a stack
+            cell = below.pop()
+            if cell._may_be_cancelled():
+                found.append(cell)
+                below.extend(reversed(cell.children.values()))
+        for cell in reversed(found):
+            cell._cancel(f"its parent {cell.parent.path if cell.parent is not None else ''} was killed")
+        self._cancel(why)
+
+    def _may_be_cancelled(self) -> bool:
         if self.hook is not None:
             self.hook.cancel()
-        if self.gone or (self.life is not None and self.life.killed):
-            return
-        for child in reversed(tuple(self.children.values()) if children else ()):
-            child.cancel(f"its parent {self.path} was killed")
+        return not (self.gone or (self.life is not None and self.life.killed))
+
+    def _cancel(self, why: str) -> None:
         if self._ladder is not None:
             self._ladder.cancel()
         self._ladder = self.runtime.loop.call_later(self.runtime.grace, self._abandon, context=self.runtime.plain)

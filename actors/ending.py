@@ -7,12 +7,13 @@ from typing import Any
 import anyio
 
 from .durable import Renew
-from .envelope import DONE, IN_HAND, MOVED, Envelope, Question, deadline_of
+from .envelope import DETACHED, DONE, IN_HAND, MOVED, Envelope, Question, deadline_of
 from .errors import ActorRestarting, Refuse, WrongArguments
 from .events import ActorCrashed, AskExpired, HookFailed, MessageProcessed
 from .exits import Crashed, Exit, Failed, Killed, is_clean
 from .fatal import is_fatal
-from .incarnation import OVER, RUNNING, STOPPED, STOPPING, Incarnation
+from .incarnation import OVER, RUNNING, STARTED, STOPPED, STOPPING, Incarnation
+from .passage import unpermitted
 from .seat import TURN, Seat, variables_of
 
 
@@ -148,6 +149,22 @@ class Ending(Incarnation):
         if not isinstance(error, GeneratorExit) and not self.detached:
             self.leaving, self.attention = Crashed(error), True
             self.lane.push(self)  # type: ignore[arg-type]  # a Life, which can be activated
+
+    def detach(self) -> None:
+        """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
+        self.detached, self.phase = True, OVER
+        if self.lane is not self.runtime.dispatcher:
+            self.lane.close()
+        tasks = self._tasks.turns() if self._tasks is not None else []
+        self.runtime.activity.add(-len(tasks))
+        turns = [self.turn, self.beside, *tasks]
+        for turn in turns:
+            if turn is not None:
+                if turn.phase == IN_HAND and turn.handler not in (STARTED, STOPPED):
+                    self.runtime.undeliverable(self.path, turn, "killed")
+                turn.phase = DETACHED
+                turn.handler = unpermitted(turn.handler)
+        self.attention = True
 
     def cancel_tasks(self, background_only: bool = False) -> None:
         """Ask the tasks to end; handlers that overlap may finish where the end is a clean one."""

@@ -11,7 +11,7 @@ from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, DETACHED, IN_HAND, Envelope, Link, Notice, Own
+from .envelope import BESIDE, IN_HAND, Envelope, Link, Notice, Own
 from .errors import ActorGone, Detached
 from .events import ActorCrashed, Event
 from .exits import Crashed, Exit, Failed, Killed, is_clean
@@ -279,6 +279,15 @@ class Incarnation:
             # It may be its own handler that kills it and then waits.
             self.runtime.loop.call_soon(self.cancel_carrier)
 
+    def pauses(self) -> None:
+        """Nothing is taken out for a while: those who wait for room may go on.
+
+        Not only at the end of a drain: one who waits may be the very actor that the handler has just asked.
+        """
+        mailbox = self.cell.mailbox
+        if mailbox.waiting and self.phase == RUNNING:
+            mailbox.release()
+
     def cancel_carrier(self) -> None:
         """Cancel a handler that has begun to wait only after the actor was killed."""
         if self.carrier is not None and self.phase != OVER and not self.detached:
@@ -297,22 +306,6 @@ class Incarnation:
         """The exit of an incarnation that was cancelled."""
         return self.leaving if isinstance(self.leaving, Killed | Crashed) else Killed()
 
-    def detach(self) -> None:
-        """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
-        self.detached, self.phase = True, OVER
-        if self.lane is not self.runtime.dispatcher:
-            self.lane.close()
-        tasks = self._tasks.turns() if self._tasks is not None else []
-        self.runtime.activity.add(-len(tasks))
-        turns = [self.turn, self.beside, *tasks]
-        for turn in turns:
-            if turn is not None:
-                if turn.phase == IN_HAND and turn.handler not in (STARTED, STOPPED):
-                    self.runtime.undeliverable(self.path, turn, "killed")
-                turn.phase = DETACHED
-                turn.handler = unpermitted(turn.handler)
-        self.attention = True
-
     def task_ended(self, turn: Envelope, error: BaseException | None) -> None:
         """A background task or an overlapping handler has ended."""
         if self.detached:
@@ -326,6 +319,7 @@ class Incarnation:
             if self.gated:
                 self.gated = False
                 self.lane.push(self)  # type: ignore[arg-type]  # a Life is an Incarnation that can be activated
+            self.pauses()  # in a durable pool there is room where nothing is in hand
         if error is not None:
             self.background_crashed(error)
 

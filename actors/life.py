@@ -113,6 +113,8 @@ class Life(Ending):
         if self.number > 1 or self.runtime.bus.heard:
             cell.up()
         mailbox = cell.mailbox
+        if mailbox.waiting:  # `pauses`, without the call
+            mailbox.release()
         if mailbox.queue or self.leaving is not None:
             self.runtime.activity.add(1)
             self.lane.push(self)
@@ -212,15 +214,6 @@ class Life(Ending):
         mailbox.asleep = True
         runtime.activity.add(-1)
         return False
-
-    def pauses(self) -> None:
-        """Nothing is taken out for a while: those who wait for room may go on.
-
-        Not only at the end of a drain: one who waits may be the very actor that the handler has just asked.
-        """
-        mailbox = self.cell.mailbox
-        if mailbox.waiting and self.phase == RUNNING:
-            mailbox.release()
 
     async def attend(self) -> bool:
         """Look after everything but messages; False when there is nothing more to serve now."""

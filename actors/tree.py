@@ -46,9 +46,16 @@ class Drawn(Protocol):
 
 def look(actor: Drawn) -> Node:
     """The actor and all below it."""
-    below = tuple(look(child) for child in actor.children.values())
-    mailbox, restarts = actor.mailbox, max(actor.incarnation - 1, 0)
-    return Node(actor.path, actor.kind, actor.state, len(mailbox), mailbox.limit, restarts, below)
+    order, seen = [actor], 0
+    while seen < len(order):  # no call of one by its parent: a tree may be deeper than a stack
+        order.extend(order[seen].children.values())
+        seen += 1
+    nodes: dict[int, Node] = {}
+    for one in reversed(order):
+        below = tuple(nodes.pop(id(child)) for child in one.children.values())
+        mailbox, restarts = one.mailbox, max(one.incarnation - 1, 0)
+        nodes[id(one)] = Node(one.path, one.kind, one.state, len(mailbox), mailbox.limit, restarts, below)
+    return nodes[id(actor)]
 
 
 def draw(node: Node) -> str:
@@ -60,13 +67,16 @@ def draw(node: Node) -> str:
     ├── a A running 2/10, 1 restart
     └── b B running 0/10
     """
-    return "\n".join(_lines(node, "", ""))
+    return "\n".join(_lines(node))
 
 
-def _lines(node: Node, here: str, below: str) -> Iterable[str]:
-    name = node.path.rpartition("/")[2] or "/"
-    restarts = f", {node.restarts} restart{'s' if node.restarts > 1 else ''}" if node.restarts else ""
-    yield f"{here}{name} {node.kind} {node.state} {node.depth}/{node.limit}{restarts}"
-    for place, child in enumerate(node.children, 1):
-        last = place == len(node.children)
-        yield from _lines(child, below + ("└── " if last else "├── "), below + ("    " if last else "│   "))
+def _lines(top: Node) -> Iterable[str]:
+    left = [(top, "", "")]
+    while left:
+        node, here, below = left.pop()
+        name = node.path.rpartition("/")[2] or "/"
+        restarts = f", {node.restarts} restart{'s' if node.restarts > 1 else ''}" if node.restarts else ""
+        yield f"{here}{name} {node.kind} {node.state} {node.depth}/{node.limit}{restarts}"
+        for place, child in enumerate(reversed(node.children)):
+            line, space = ("├── ", "│   ") if place else ("└── ", "    ")
+            left.append((child, below + line, below + space))

@@ -115,12 +115,22 @@ class Outcomes(Door):
             self._out(hand.record)
             self._parking.released(str(hand.record.id))
             if not hand.started:
-                self._give_back(hand.record)
+                self._release(hand.record)
             else:
                 self.interrupted(hand)
 
     def _give_back(self, delivery: Delivery) -> None:
         self.store.settle(Step(delivery, "release", delivery.attempt - 1), _unheard)
+
+    def _release(self, delivery: Delivery) -> None:
+        """It goes back though others of its lane may be here already: these have to come after it again."""
+        lane = self._lanes.lane_of(delivery)
+
+        def released(_: Verdict) -> None:
+            self._holding.discard(lane)
+
+        self._hold(lane)
+        self.store.settle(Step(delivery, "release", delivery.attempt - 1), released)
 
     def settle(self, hand: Hand, step: Step, error: BaseException | None = None) -> None:
         """Have the outcome of a delivery written; `error`: what led to it."""
@@ -143,7 +153,7 @@ class Outcomes(Door):
                 self.store.replied(hand.record.id, step.reply)
             self.runtime.activity.add(-1)
             return
-        if step.holds:
+        if step.holds or step.outcome == "release":
             self._holding.discard(self._lanes.lane_of(hand.record))
         if step.outcome != "ack":
             self._parking.released(str(hand.record.id))
@@ -251,6 +261,8 @@ class Outcomes(Door):
     def interrupted(self, hand: Hand) -> None:
         """Our own shutdown cut the handler off."""
         step = self._judge.interrupted(hand.record, hand.started, self.now())
+        if step.outcome == "release":  # those behind it must not pass it
+            self._hold(self._lanes.lane_of(hand.record))
         if step.outcome == "quarantine":
             self._tell(Quarantining(self.path, self.address, hand.record.id, step.reason))
         self.settle(hand, step)

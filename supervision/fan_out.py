@@ -2,12 +2,15 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from upright.actors.envelope import Envelope, Question, deadline_of
 from upright.actors.mailbox import Mailbox
+
+from .worker_mailbox import WorkerMailbox
 
 
 def copies(envelope: Envelope, count: int) -> list[Envelope]:
@@ -61,3 +64,32 @@ def line_up_an_ask(mailbox: Mailbox, copy: Envelope) -> None:
     room = mailbox.line_up(copy, None if left == math.inf else max(left, 0.0))
     if copy.reply is not None:
         copy.reply.add_done_callback(lambda _: room.cancel())
+
+
+def route_to_all(workers: Sequence[WorkerMailbox], envelope: Envelope, full: str) -> bool:
+    """Give each a copy; False where not all have room, and whoever sends is to know that, or waits for all."""
+    whole = full == "reject" or (full == "wait" and not isinstance(envelope, Question))
+    if whole and not all(len(worker.queue) < worker.limit for worker in workers):
+        return False
+    for worker, copy in zip(workers, copies(envelope, len(workers)), strict=True):
+        if worker.turns_away(copy) or worker.put_nowait(copy):
+            continue
+        if full == "wait":  # whoever asks waits for the first reply, not for room at the last worker
+            line_up_an_ask(worker, copy)
+        else:
+            worker.owner.dropped(copy, "dropped_new")
+    return True
+
+
+def line_up_at_all(
+    workers: Sequence[WorkerMailbox], envelope: Envelope, timeout: float | None
+) -> asyncio.Future[Any]:  # fmt: skip
+    """To those that have room at once; in line for the others, for all at the same time."""
+    each = zip(workers, copies(envelope, len(workers)), strict=True)
+    late = [
+        worker.line_up(copy, timeout)
+        for worker, copy in each
+        if not (worker.turns_away(copy) or worker.put_nowait(copy))
+    ]
+    both: asyncio.Future[Any] = asyncio.gather(*late)
+    return both

@@ -20,7 +20,7 @@ from upright.actors.mailbox import Mailbox
 from upright.actors.message import Message
 
 from .errors import Unroutable
-from .fan_out import copies, line_up_an_ask
+from .fan_out import copies, line_up_at_all, route_to_all
 from .routing import ByKey, Routing, least_loaded, nearest, slot
 from .worker_mailbox import NEVER, WorkerMailbox
 
@@ -45,8 +45,8 @@ class PoolMailbox(Mailbox):
     """One pool's; its own queue is for its administration. `size`: how many workers there are to be."""
 
     __slots__ = (
-        "_held", "_last", "_lines", "_moving", "_open", "_orders", "_unrested", "anybodys", "keeper", "restores",
-        "routing", "size", "spec", "workers",
+        "_held", "_last", "_lines", "_members", "_moving", "_open", "_orders", "_unrested", "anybodys", "keeper",
+        "restores", "routing", "size", "spec", "workers",
     )  # fmt: skip
 
     def __init__(self, owner: Any, spec: PoolMailboxSpec) -> None:
@@ -55,6 +55,7 @@ class PoolMailbox(Mailbox):
         self.keeper: Keeper | None = None
         self.restores = False
         self.workers: list[WorkerMailbox] = []
+        self._members: set[WorkerMailbox] = set()  # the same, to be asked for each message that waits
         self._orders = count(1)
         self.anybodys = Line(self._orders)
         self._lines: dict[str, Line] = {}
@@ -79,7 +80,7 @@ class PoolMailbox(Mailbox):
 
     def takes_part(self, worker: WorkerMailbox) -> bool:
         """Whether what is for anybody is for that worker too."""
-        return worker in self.workers and not self.is_closed
+        return worker in self._members and not self.is_closed
 
     def put_nowait(self, envelope: Envelope) -> bool:
         """Hand a message to a worker, or hold it; False when there is no room."""
@@ -120,23 +121,13 @@ class PoolMailbox(Mailbox):
         if self.is_closed:
             return self._held.join(path, envelope, timeout)
         if self.routing == "broadcast":
-            return self._line_up_at_all(envelope, timeout)
+            return line_up_at_all(self.workers, envelope, timeout)
         return self._line_for(envelope).join(path, envelope, timeout)
-
-    def _line_up_at_all(self, envelope: Envelope, timeout: float | None) -> asyncio.Future[None]:
-        """To those that have room at once; in line for the others, for all at the same time."""
-        each = zip(self.workers, copies(envelope, len(self.workers)), strict=True)
-        late = [
-            worker.line_up(copy, timeout)
-            for worker, copy in each
-            if not (worker.turns_away(copy) or worker.put_nowait(copy))
-        ]
-        both: asyncio.Future[Any] = asyncio.gather(*late)
-        return both
 
     def join(self, worker: WorkerMailbox) -> None:
         """A worker is up, and gets what is sent from now on."""
-        if worker not in self.workers:
+        if worker not in self._members:
+            self._members.add(worker)
             self.workers.append(worker)
             self.workers.sort(key=lambda one: int(one.name))
             if self.keeper is not None and len(self.workers) == 1:
@@ -148,7 +139,8 @@ class PoolMailbox(Mailbox):
         """A worker has ended for good, or is about to. Its mail goes to the others; when the pool itself is ending, it
         waits for the next worker of that number.
         """
-        if worker in self.workers:
+        if worker in self._members:
+            self._members.discard(worker)
             self.workers.remove(worker)
         worker.line.hold_in_front(left)
         if self._open and self._phase == "running":
@@ -170,7 +162,8 @@ class PoolMailbox(Mailbox):
         for name in set(self._lines) - {worker.name for worker in self.workers}:
             self._give_away(name, self.owner)
         self._hand_out_places(back)
-        self._hand_out()
+        self._hand_out_places(self._held.clear())
+        self._let_in()
 
     def move(self) -> None:
         """Keys are about to move: take back what waits, and hand out nothing until `settle`."""
@@ -203,7 +196,8 @@ class PoolMailbox(Mailbox):
             if self._moving:  # what was taken in hand and came back unbegun was there before all that is held
                 self._held.hold_in_front([one for worker in self.workers for one in worker.take_routed()])
             self._moving, self._unrested = False, None
-            self._hand_out()
+            self._hand_out_places(self._held.clear())
+            self._let_in()
 
     def worker_of(self, key: object) -> WorkerMailbox | None:
         """The worker that gets the messages with that key; None if none is up."""
@@ -221,7 +215,7 @@ class PoolMailbox(Mailbox):
             self.owner.dropped(envelope, "no_worker")
             return True
         if self.routing == "broadcast":
-            return self._route_to_all(envelope)
+            return route_to_all(self.workers, envelope, self.full)
         worker = self._choose(envelope)
         if worker.turns_away(envelope):
             return True
@@ -245,19 +239,6 @@ class PoolMailbox(Mailbox):
         self._last = least_loaded(self.workers, self._last, load)
         return self.workers[self._last]
 
-    def _route_to_all(self, envelope: Envelope) -> bool:
-        whole = self.full == "reject" or (self.full == "wait" and not isinstance(envelope, Question))
-        if whole and not all(len(worker.queue) < worker.limit for worker in self.workers):
-            return False
-        for worker, copy in zip(self.workers, copies(envelope, len(self.workers)), strict=True):
-            if worker.turns_away(copy) or worker.put_nowait(copy):
-                continue
-            if self.full == "wait":  # whoever asks waits for the first reply, not for room at the last worker
-                line_up_an_ask(worker, copy)
-            else:
-                worker.owner.dropped(copy, "dropped_new")
-        return True
-
     def _line_for(self, envelope: Envelope) -> Line:
         if not isinstance(self.routing, ByKey):
             return self.anybodys
@@ -272,11 +253,8 @@ class PoolMailbox(Mailbox):
             owner.dropped(place.enter(), "stopped")
         self._hand_out_places([place for place in places if place not in mine])
 
-    def _hand_out(self) -> None:
-        self._hand_out_places(self._held.clear())
-
     def _hand_out_places(self, places: list[Place]) -> None:
-        """Find a line for each, in order, and let in whom there is room for."""
+        """Find a line for each, in order; if anybody waits, let in whom there is room for."""
         if self.is_closed:
             self._held.extend_in_front(places)  # they came before all that is held
             return
@@ -285,11 +263,31 @@ class PoolMailbox(Mailbox):
                 self._find_line(place)
             except Unroutable as error:
                 self.owner.dropped(place.enter(), "no_worker", error)
+        if places or self.anybodys:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Let in whom there is room for."""
         workers = self.workers
         for place in self.anybodys.split(lambda ask: bool(workers) and all(worker.refuses(ask) for worker in workers)):
             workers[0].turns_away(place.enter())  # it would wait for itself for ever
         for worker in workers:
             worker.release()
+
+    def sort_out(self, worker: WorkerMailbox, envelopes: list[Envelope]) -> list[Envelope]:
+        """Those that were set aside and are for that worker still; keys may have moved meanwhile. While they move, what
+        waits at the workers is taken back anyway.
+        """
+        if not isinstance(self.routing, ByKey) or self.is_closed or worker not in self._members:
+            return envelopes
+        whose: dict[WorkerMailbox, list[Envelope]] = {}
+        for envelope in envelopes:
+            found = self.worker_of(self._key_of(envelope)) if envelope.handler.routed else worker
+            whose.setdefault(worker if found is None else found, []).append(envelope)
+        own = whose.pop(worker, [])
+        for other, moved in whose.items():
+            other.put_in_front(moved)
+        return own
 
     def _find_line(self, place: Place) -> None:
         if not self.workers:

@@ -1,14 +1,14 @@
 """The mailbox of one worker of a pool."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
 
 from upright.actors.cycles import refuse_cycle
 from upright.actors.durable import PLAINLY, Delivered, Keeper
-from upright.actors.envelope import Envelope, Own, Question
+from upright.actors.envelope import QUEUED, Envelope, Own, Question
 from upright.actors.errors import ActorError, ActorRestarting, AskCycle
 from upright.actors.handlers import Handler
 from upright.actors.line import Line, Place
@@ -30,6 +30,7 @@ class Home(Protocol):
     def takes_part(self, worker: "WorkerMailbox") -> bool: ...
     def rested(self, worker: "WorkerMailbox") -> None: ...
     def leave(self, worker: "WorkerMailbox", left: list[Envelope]) -> None: ...
+    def sort_out(self, worker: "WorkerMailbox", envelopes: list[Envelope]) -> list[Envelope]: ...
 
 
 class WorkerMailboxSpec(msgspec.Struct, frozen=True):
@@ -205,6 +206,17 @@ class WorkerMailbox(Mailbox):
         taken = self._take_from_queue(chosen) + self.line.take_out(chosen)
         self.release()
         return taken
+
+    def put_back(self, envelopes: Iterable[Envelope]) -> None:
+        """Put envelopes in front, in their order; those that are another worker's by now are his."""
+        items = list(envelopes)
+        for envelope in items:
+            envelope.phase = QUEUED
+        self.put_in_front(self.pool.sort_out(self, items))
+
+    def put_in_front(self, envelopes: list[Envelope]) -> None:
+        """Put envelopes of this worker in front, in their order, full or not."""
+        super().put_back(envelopes)
 
     def take_routed(self) -> list[Envelope]:
         """Take back what the pool gave it and it has not begun."""
