@@ -25,6 +25,8 @@ class EventLog:
 
     def __init__(self, level: int = logging.INFO) -> None:
         self.level = level
+        self.lost = 0
+        """How many events could not be written."""
         self._log = structlog.get_logger("upright")
 
     def subscribe(self, bus: EventBus) -> None:
@@ -34,8 +36,17 @@ class EventLog:
             bus.subscribe(self.write, *kinds)
 
     def write(self, event: events.Event) -> None:
-        """Write one event."""
-        self._log.log(event.level, event.name, **fields(event))
+        """Write one event. Raises nothing: a line that cannot be written is dropped, and the next one is tried."""
+        try:
+            self._log.log(event.level, event.name, **fields(event))
+        except Exception as error:  # the disk is full, or a processor of the application cannot take what is in it
+            self._write_less(event, error)
+
+    def _write_less(self, event: events.Event, error: Exception) -> None:
+        try:
+            self._log.log(event.level, event.name, unwritten=type(error).__name__)
+        except Exception:
+            self.lost += 1
 
 
 def fields(event: events.Event) -> dict[str, Any]:

@@ -18,10 +18,12 @@ import msgspec
 import structlog
 
 from upright.actors.errors import ActorError
+from upright.actors.message import said, told
 
 from .admin_socket import AdminSocket
 from .answers import Progress
 from .errors import Failed, NotFound, Wrong
+from .plain_json import as_json
 
 LONGEST = 2**20
 """Bytes of a request, at most."""
@@ -178,13 +180,18 @@ def _operation(line: bytes) -> str:
 
 def _refusal(error: Exception) -> dict[str, Any]:
     if isinstance(error, NotFound | Wrong):
-        return {"error": str(error), "kind": "not_found" if isinstance(error, NotFound) else "wrong"}
-    text = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        return {"error": said(error), "kind": "not_found" if isinstance(error, NotFound) else "wrong"}
+    text = said(error) if isinstance(error, Failed) else told(error)
     return {"error": text, "kind": "failed"}
 
 
+def _unknown(value: object) -> Any:
+    """Whoever answers makes plain values; what is none may be a payload."""
+    raise TypeError(f"expected an answer of plain values, got a {type(value).__name__}")
+
+
 async def _say(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
-    line = msgspec.json.encode(answer) + b"\n"
+    line = as_json(answer, _unknown) + b"\n"
     try:
         writer.write(line)
         await writer.drain()

@@ -8,6 +8,8 @@ import msgspec
 
 from upright.actors.refs import Ref
 
+from .plain_json import as_json
+
 T = TypeVar("T")
 BREATH = 200
 """Items after which the loop may turn to others."""
@@ -23,7 +25,7 @@ def plain(value: object) -> Any:
     >>> plain({1: b"x", "at": ...})
     {'1': 'eA==', 'at': '<ellipsis>'}
     """
-    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_otherwise))
+    return msgspec.json.decode(as_json(value, _otherwise))
 
 
 def _otherwise(value: object) -> Any:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from .health import HealthReport
+from .plain_json import as_json
 
 JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 PATHS = ("/startupz", "/livez", "/readyz", "/healthz", "/metrics")
@@ -50,9 +51,9 @@ def answer(health: Probed, path: str, query: str, metrics: Metrics | None = None
     report = reports[name]()
     status = 200 if report.ok else 503
     if name == "healthz" or asks_for_more(query):
-        return Answer(status, JSON, msgspec.json.format(msgspec.json.encode(report.plain())) + b"\n")
+        return Answer(status, JSON, msgspec.json.format(as_json(report.plain())) + b"\n")
     why = f": {report.why.splitlines()[0]}" if report.why else ""
-    return Answer(status, TEXT, f"{report.status}{why}\n".encode())
+    return Answer(status, TEXT, f"{report.status}{why}\n".encode("utf-8", "backslashreplace"))
 
 
 def asks_for_more(query: str) -> bool:

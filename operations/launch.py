@@ -147,9 +147,9 @@ def address_of(text: str) -> tuple[str, int]:
 def _tree(text: str) -> Startable:
     try:
         return tree_from(text)
-    except NoTree:
+    except (NoTree, SystemExit, KeyboardInterrupt, asyncio.CancelledError):
         raise
-    except Exception as error:
+    except BaseException as error:  # whatever it is, it is one line of the log
         raise TreeRaised(text) from error
 
 

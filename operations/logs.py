@@ -7,12 +7,14 @@ A library never configures structlog; an application may take `add_turn` into it
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-import msgspec
 import structlog
 
 from upright.actors.seat import current_turn
+
+from .log_lines import LineStream, sure
+from .plain_json import as_json as encoded
 
 
 def add_turn(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -32,8 +34,11 @@ def configure_logs(level: int = logging.INFO, stream: TextIO | None = None, json
 
     `level`: the least level that is written, a number of `logging`. `stream`: where to (default: standard error).
     `json`: force one form. Tracebacks are written without local variables, since those hold payloads.
+
+    To log never fails: of what cannot be written as it is, a line says so in a word, and a line that cannot be written
+    at all, on a full disk say, is dropped.
     """
-    out = sys.stderr if stream is None else stream
+    out = LineStream(sys.stderr if stream is None else stream)
     as_json = not out.isatty() if json is None else json
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -43,17 +48,18 @@ def configure_logs(level: int = logging.INFO, stream: TextIO | None = None, json
         structlog.processors.StackInfoRenderer(),
     ]
     if as_json:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_encode)]
+        processors.append(structlog.processors.format_exc_info)
+        render: Any = structlog.processors.JSONRenderer(serializer=_encode)
     else:
         plain = structlog.dev.plain_traceback
-        processors.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain))
+        render = structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)
     structlog.configure(
-        processors=processors,
+        processors=[*processors, sure(render)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", out)),
         cache_logger_on_first_use=False,
     )
 
 
 def _encode(line: Any, **_: Any) -> str:
-    return msgspec.json.encode(line, enc_hook=repr).decode()
+    return encoded(line).decode()

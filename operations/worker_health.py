@@ -11,6 +11,7 @@ import msgspec
 
 from .health import Check, HealthReport
 from .notify import Notifier
+from .plain_json import as_json
 from .watch import Health
 
 KEY = "X_UPRIGHT_HEALTH"
@@ -43,7 +44,7 @@ def summed_up(ready: HealthReport, report: HealthReport) -> WorkerHealth:
 
 def line_of(said: WorkerHealth) -> str:
     """The line in which that is told."""
-    return f"{KEY}={msgspec.json.encode(said).decode()}"
+    return f"{KEY}={as_json(said).decode()}"
 
 
 def read_line(line: str) -> WorkerHealth | None:
