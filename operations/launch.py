@@ -26,6 +26,8 @@ from .endpoints import Metrics
 from .errors import SocketRefused
 from .health import HealthLimits
 from .health_server import AddressInUse, HealthServer
+from .leaving import Leaving
+from .leaving import status_of as raised
 from .logs import configure_logs
 from .notify import Notifier
 from .service import Service
@@ -86,26 +88,33 @@ def launch(wanted: Launch) -> int:
     """
     json = {"auto": None, "json": True, "text": False}[wanted.log_format]
     configure_logs(json=json)
-    log = structlog.get_logger("upright")
+    log, leaving = structlog.get_logger("upright"), Leaving(wanted.drain, status_of)
     try:
         configure_logs(wanted.level, json=json)
         factory = loop_factory(wanted.loop)
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(_parent(wanted) if wanted.workers is not None else _single(wanted))
+        serving = _parent(wanted, leaving) if wanted.workers is not None else _single(wanted, leaving)
+        return leaving.run(serving, factory)
     except (ValueError, AddressInUse) as error:
         log.error("service.refused", error=type(error).__name__, error_text=told(error))
-        return USAGE if isinstance(error, ValueError) else FAILED
+        return status_of(error)
     except SystemExit as end:  # of a handler, say, and none of what a service ends with in an orderly way
         log.error("service.failed", error="SystemExit", error_text=told(end))
-        return end.code if isinstance(end.code, int) and end.code else FAILED
-    except Exception as error:  # it goes where all else goes, in the same form
+        return status_of(end)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it goes where all else goes, in the same form
         found = error.__cause__ if isinstance(error, Raised) and error.__cause__ is not None else error
-        is_theirs = isinstance(error, TreeRaised)
-        is_wrong = is_theirs and isinstance(found, SyntaxError | ModuleNotFoundError)
-        stack = user_stack(found) if is_theirs else "".join(traceback.format_exception(found))
-        event = "service.refused" if is_wrong else "service.failed"
+        stack = user_stack(found) if isinstance(error, TreeRaised) else "".join(traceback.format_exception(found))
+        event = "service.refused" if status_of(error) == USAGE else "service.failed"
         log.error(event, error=type(found).__name__, error_text=told(found), stack=stack)
-        return USAGE if is_wrong else FAILED
+        return status_of(error)
+
+
+def status_of(error: BaseException) -> int:
+    """With what status it ends where that was raised: 2 where another start would not help."""
+    if isinstance(error, TreeRaised):
+        return USAGE if isinstance(error.__cause__, SyntaxError | ModuleNotFoundError) else FAILED
+    return USAGE if isinstance(error, ValueError) else raised(error)
 
 
 def judge(error: Exception) -> tuple[int, str]:
@@ -153,7 +162,7 @@ def _tree(text: str) -> Startable:
         raise TreeRaised(text) from error
 
 
-async def _single(wanted: Launch) -> int:
+async def _single(wanted: Launch, leaving: Leaving) -> int:
     tree = _tree(wanted.tree)
     store = store_from(wanted.store) if wanted.store is not None else None
     system = ActorSystem(tree, store=store, log=EventLog(wanted.level))
@@ -165,10 +174,15 @@ async def _single(wanted: Launch) -> int:
         _follow_parent(service)
         HealthNotes(service.health, Notifier()).start()
         service.controls.metrics = metrics_of(system, service.health)
-    return await _serve(service.health, lambda: service.run(judge), wanted, lambda: metrics_of(system, service.health))
+    try:
+        return await _serve(
+            service.health, lambda: service.run(judge), wanted, lambda: metrics_of(system, service.health)
+        )
+    finally:
+        leaving.within = service.left
 
 
-async def _parent(wanted: Launch) -> int:
+async def _parent(wanted: Launch, leaving: Leaving) -> int:
     if wanted.workers is not None and wanted.workers > 1 and wanted.store == "memory:":
         raise ValueError("expected a store that several processes share, got memory:")
     file = getattr(store_from(wanted.store), "path", None) if wanted.store is not None else None
@@ -176,7 +190,10 @@ async def _parent(wanted: Launch) -> int:
     crew = Crew(worker_command(wanted, patience), wanted.workers or 1, patience=patience, environment=_environment())
     store = None if file is None else str(file)
     workers = Workers(crew, drain=wanted.drain, admin=wanted.admin or None, store=store)
-    return await _serve(workers.health, lambda: workers.run(judge), wanted, lambda: metrics_of_workers(workers))
+    try:
+        return await _serve(workers.health, lambda: workers.run(judge), wanted, lambda: metrics_of_workers(workers))
+    finally:
+        leaving.within = workers.service.left
 
 
 async def _serve(

@@ -29,6 +29,7 @@ from .drain import SHARE, Drain
 from .events import ServiceStarted, ServiceStopped
 from .health import HealthLimits
 from .last_words import LastWords
+from .leaving import Leaving
 from .notify import Notifier
 from .signals import Signals
 from .statuses import CLEAN, FAILED
@@ -197,6 +198,13 @@ class Service:
         """Whether it takes no more work."""
         return self._drain.begun.is_set()
 
+    @property
+    def left(self) -> float:
+        """Seconds that are left of the time for its end: all of it before that has begun, none once it was hurried."""
+        if not self.draining:
+            return self._within
+        return 0.0 if self._drain.hurried.is_set() else self._drain.left
+
     async def wait_draining(self) -> None:
         """Wait until it takes no more work: then end what would go on for ever."""
         await self._drain.begun.wait()
@@ -311,10 +319,18 @@ def run(
 ) -> int:  # fmt: skip
     """Run a system as a service, from a plain script: `sys.exit(run(ActorSystem(tree, store=store)))`.
 
-    Returns when SIGTERM or SIGINT has made it drain, or when its tree gave up; see `Service.run` for the status.
+    Returns when SIGTERM or SIGINT has made it drain, or when its tree gave up; see `Service.run` for the status. It is
+    for the main thread of a process that is there for this alone: threads that have not ended a second after that, and
+    when the time of the drain is over, are left behind, and the process ends with that status. It configures no log:
+    see `configure_logs`.
     """
+    leaving = Leaving(drain)
 
     async def serve() -> int:
-        return await Service(system, drain=drain, limits=limits, admin=admin).run()
+        service = Service(system, drain=drain, limits=limits, admin=admin)
+        try:
+            return await service.run()
+        finally:
+            leaving.within = service.left
 
-    return asyncio.run(serve())
+    return leaving.run(serve())
