@@ -4,6 +4,7 @@ Everything that a command may raise ends here, as a line on standard error and a
 what the user, or the state of the world, is the cause of.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from .dlq import dlq
 from .doctor import doctor
 from .health import health
 from .machine import machine
-from .page import quiet_end
 from .ps import ps
 from .run import run
 from .send import send
 from .story import story
+from .streams import quiet_end, tell
 from .tree import tree
 from .words import clean
 
@@ -68,10 +69,11 @@ def ending(given: Sequence[str]) -> int:
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or DONE
-        print(end.code, file=sys.stderr)  # noqa: T201  # what the interpreter does with it
+        tell(str(end.code))  # what the interpreter does with it
         return NOT_SO
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):  # nobody reads it
+            error.show()
         return error.exit_code
     except Wrong as error:
         return say(error, WRONG)
@@ -88,5 +90,5 @@ def ending(given: Sequence[str]) -> int:
 
 def say(error: Exception, status: int) -> int:
     """Tell of an error; returns the exit status."""
-    print(f"upright: {clean(error)}", file=sys.stderr)  # noqa: T201  # the place where errors are said
+    tell(f"upright: {clean(error)}")
     return status

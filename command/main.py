@@ -6,6 +6,8 @@ of the standard library, and everything else is imported only when it is wanted.
 
 import sys
 
+from .streams import open_closed, tell
+
 EXTRA = "this needs more than the library itself: pip install \"upright[cli]\" (there is no module '{}')"
 OF_THE_EXTRA = frozenset({"click", "rich"})
 
@@ -13,6 +15,7 @@ OF_THE_EXTRA = frozenset({"click", "rich"})
 def main() -> int:
     """Run the command line; returns the exit status: 0 done, 1 it is not so, 2 wrong usage, 3 nobody answers."""
     given = sys.argv[1:]
+    open_closed()
     if given[:1] == ["health"]:
         from .probe import health
 
@@ -23,6 +26,6 @@ def main() -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in OF_THE_EXTRA:
             raise
-        print(f"upright: {EXTRA.format(missing)}", file=sys.stderr)  # noqa: T201  # nothing else can be imported yet
+        tell(f"upright: {EXTRA.format(missing)}")
         return 2
     return command_line(given)

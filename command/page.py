@@ -4,11 +4,10 @@ A table is drawn by rich on a terminal, where it may fold a cell and colour a wo
 row a line and nothing cut off, for `grep` and `awk`.
 """
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from rich.cells import cell_len
@@ -111,17 +110,3 @@ def state(cell: object) -> Text:
     """A cell, in the colour of the state that it says."""
     text = clean(cell)
     return Text(text, style=COLOURS.get(text, ""))
-
-
-@contextlib.contextmanager
-def quiet_end(out: TextIO) -> Generator[None]:
-    """Whoever read what was printed has gone, as `head` does: that is no error."""
-    try:
-        yield
-        out.flush()
-    except BrokenPipeError:
-        # Python flushes once more at its end, and would complain.
-        with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, out.fileno())
-            os.close(nowhere)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from .streams import quiet_end, tell
+
 USAGE: Final = """\
 Usage: upright health [--health HOST:PORT | --admin PATH] [OPTIONS]
 
@@ -47,14 +49,14 @@ def health(given: Sequence[str]) -> int:
     try:
         options = parse(given)
         if "--help" in options:
-            sys.stdout.write(USAGE)
+            say(USAGE)
             return OK
         return ask(options)
     except WrongUsage as error:
-        sys.stderr.write(f"upright health: {error}\n\n{USAGE}")
+        tell(f"upright health: {error}\n\n{USAGE.rstrip()}")
         return WRONG
     except NoAnswer as error:
-        sys.stderr.write(f"upright health: {error}\n")
+        tell(f"upright health: {error}")
         return NOBODY
     except KeyboardInterrupt:
         return 130
@@ -92,10 +94,16 @@ def ask(options: dict[str, str]) -> int:
     else:
         ok, report = over_socket(path, probe, until)
     if "--json" in options:
-        sys.stdout.write(json.dumps({"probe": probe, "ok": ok, "report": report}) + "\n")
+        say(json.dumps({"probe": probe, "ok": ok, "report": report}) + "\n")
     else:
-        sys.stdout.write(f"{probe}: {line_of(ok, report)}\n")
+        say(f"{probe}: {line_of(ok, report)}\n")
     return OK if ok else NOT_SO
+
+
+def say(text: str) -> None:
+    """Print that. Where nobody reads it, the exit status says all."""
+    with quiet_end(sys.stdout):
+        sys.stdout.write(text)
 
 
 def place(options: dict[str, str]) -> tuple[tuple[str, int] | None, str]:

@@ -187,6 +187,7 @@ def test_it_stands_on_the_standard_library_alone(tmp_path: Path) -> None:
         "upright.command",
         "upright.command.main",
         "upright.command.probe",
+        "upright.command.streams",
     }
     tops = {name.split(".")[0] for name in names}
     assert tops - {"upright"} - sys.stdlib_module_names == set()
