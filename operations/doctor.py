@@ -21,7 +21,7 @@ import msgspec
 
 from upright.actors.accelerator import METHODS
 from upright.persistence.errors import StoreCorrupt, StoreError
-from upright.persistence.place import check_place, file_system, size_of
+from upright.persistence.place import check_place, file_system, size_of, unwritable
 from upright.persistence.records import StateRecord
 from upright.persistence.session_file import is_dead, session_path
 from upright.persistence.sqlite_errors import told as of_store
@@ -171,10 +171,17 @@ def _examine_store(path: Path, patience: float) -> Iterator[Finding]:
     except StoreError as error:
         yield Finding("place", "fail", str(error), "see the page on operating a store")
         return
-    kind = file_system(path.parent)
-    yield Finding("place", "ok", f"{path}" + (f" on {kind}" if kind else ""))
+    is_there = path.exists()
+    if why := unwritable(path.parent):
+        advice = "call as the user of the service, or name a store in a folder where it may write"
+        yield Finding("place", "fail", f"{path} cannot be {'written' if is_there else 'made'}: {why}", advice)
+        if not is_there:
+            return
+    else:
+        kind = file_system(path.parent)
+        yield Finding("place", "ok", f"{path}" + (f" on {kind}" if kind else ""))
     yield free_space(path)
-    if not path.exists():
+    if not is_there:
         yield Finding(
             "file", "fail", f"there is no {path}", "name the file by --store; a service makes it at its start"
         )

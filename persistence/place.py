@@ -69,6 +69,14 @@ def check_kind(path: Path) -> None:
         raise StoreUnavailable(f"{path} cannot be opened: it is no regular file")
 
 
+def unwritable(folder: Path) -> str:
+    """Why this user can make no file in a folder; "" if they can."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return f"{folder} is on a file system that is read-only"
+    may = os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+    return "" if may else f"this user may not write into {folder}"
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file; 0 if there is none."""
     try:

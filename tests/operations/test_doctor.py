@@ -236,3 +236,15 @@ def test_what_may_not_be_looked_at_is_a_finding_too(store: Path, monkeypatch: py
     assert named(store)["sessions"].found == "1-0 cannot be looked at: permission denied"
     monkeypatch.setattr("upright.operations.doctor.check_place", refused)
     assert named(store)["file"].verdict == "fail"
+
+
+def test_a_place_where_no_store_can_be_made_or_written_fails_with_its_reason(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upright.operations.doctor.unwritable", lambda folder: f"{folder} is read-only")
+    (place,) = examine_store(store.with_name("none.db"))
+    assert (place.name, place.verdict) == ("place", "fail")
+    assert place.found.endswith(f"none.db cannot be made: {store.parent} is read-only")
+    found = named(store)
+    assert found["place"].found == f"{store} cannot be written: {store.parent} is read-only"
+    assert found["quick check"].verdict == "ok"

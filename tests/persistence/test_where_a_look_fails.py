@@ -1,5 +1,7 @@
 """A look that cannot be taken says what is in the way: no file, a folder, or a place where this user may not write."""
 
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from tests.actors.lives import Systems
 from tests.persistence.jobs import running
 from upright.persistence import Sqlite, StoreUnavailable
+from upright.persistence.sqlite_errors import told
 
 pytestmark = pytest.mark.anyio
 # Nobody is above permissions in this process: root gives up its privileges first.
@@ -25,6 +28,13 @@ try:
 except StoreError as error:
     print(error)
 """
+MADE = """
+async def made(path):
+    from upright.actors import ActorSystem
+    async with ActorSystem(store=Sqlite(path), log=None):
+        pass
+
+try:"""
 
 
 async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -51,3 +61,30 @@ async def test_a_folder_into_which_this_user_may_not_write(system: Systems, tmp_
         path.parent.chmod(0o755)
     assert f"{path} cannot be read: this user may not write into {path.parent}" in said
     assert "call as the user of the service" in said
+
+
+def test_a_store_that_cannot_be_made_says_into_which_folder_one_may_not_write(tmp_path: Path) -> None:
+    path = tmp_path / "closed" / "jobs.db"
+    path.parent.mkdir()
+    path.parent.chmod(0o555)
+    program = PROGRAM.replace("Sqlite(sys.argv[1]).counts()", "made(sys.argv[1])").replace("try:", MADE)
+    try:
+        command = [sys.executable, "-c", program, str(path)]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    finally:
+        path.parent.chmod(0o755)
+    assert said == f"{path} cannot be made: this user may not write into {path.parent}\n"
+
+
+async def test_a_file_system_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs(tmp_path)
+    flags = [*real]
+    flags[8] |= os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(flags))
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorname = "SQLITE_CANTOPEN"
+    path = tmp_path / "jobs.db"
+    assert str(told(error, path)) == f"{path} cannot be made: {tmp_path} is on a file system that is read-only"
+    assert str(told(error, path, " cannot be read")) == f"{path} cannot be read: there is no such file"
+    path.touch()
+    assert f"{tmp_path} is on a file system that is read-only, where a file beside it" in str(told(error, path))
