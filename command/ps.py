@@ -46,7 +46,7 @@ def sections(answer: dict[str, Any], now: float) -> list[Section]:
         rows = [[one.get("name", ""), one.get("pid", ""), when(one.get("opened"), now)] for one in answer["sessions"]]
         found.append(("SESSIONS", ["name", "pid", "opened"], rows))
     if "workers" in answer:
-        names = ["worker", "pid", "ready"]
+        names = ["worker", "pid", "ready", "why"]
         found.append(("WORKERS", names, rows_of(answer["workers"], names)))
     if "actors" in answer:
         names = ["path", "kind", "state", "depth", "limit", "restarts", *of_workers(answer["actors"])]

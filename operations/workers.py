@@ -6,6 +6,7 @@ the probes, and hands on what the command line asks to a worker that can answer.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -82,9 +83,7 @@ class WorkersControls(Controls):
                 case "ps":
                     fold(own, worker, said)
                 case _:
-                    own["health"].setdefault("workers", []).append(
-                        {"worker": worker.number, "pid": worker.pid, "ready": worker.ready, **said.get("health", {})}
-                    )
+                    own["health"].setdefault("workers", []).append(standing(worker) | said.get("health", {}))
         return own
 
     async def _asked(self, worker: Worker, name: str, is_there: bool) -> dict[str, Any]:
@@ -109,11 +108,15 @@ def graft(root: dict[str, Any], path: str, tree: dict[str, Any] | None) -> None:
         ahead += node["children"]
 
 
+def standing(worker: Worker) -> dict[str, Any]:
+    """How a worker does, as the probes have it."""
+    why = worker.trouble(time.monotonic())
+    return {"worker": worker.number, "pid": worker.pid, "ready": not why, "why": why}
+
+
 def fold(own: dict[str, Any], worker: Worker, said: dict[str, Any]) -> None:
     """Add what a worker says to what is known of all. What stands in the store is the same for each of them."""
-    own.setdefault("workers", []).append(
-        {"worker": worker.number, "pid": worker.pid, "ready": worker.ready, "status": worker.status}
-    )
+    own.setdefault("workers", []).append(standing(worker) | {"status": worker.status})
     own["actors"] += [one | {"worker": worker.number} for one in said.get("actors", ())]
     own["breakers"] += [one | {"worker": worker.number} for one in said.get("breakers", ())]
     own["more"] += said.get("more", 0)

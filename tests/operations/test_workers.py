@@ -11,6 +11,7 @@ import pytest
 from tests.operations.crews import APP, QUICK, REAL, holds, is_gone, parenting, said, script
 from tests.operations.watching import BOUND
 from upright.actors.events import ActorRestarting
+from upright.command.ps import sections
 from upright.operations import Failed, ServiceHurried, ServiceStopped, WorkerEnded, WorkerHung, WorkerReady, call
 from upright.operations.events import WorkerStarted
 from upright.persistence import Sqlite
@@ -236,6 +237,18 @@ async def test_a_worker_that_hangs_hangs_no_answer_of_the_parent(monkeypatch: py
         health = (await asyncio.wait_for(call("parent.sock", "health"), 60))["health"]
         assert ["checks" in one for one in health["workers"]] in ([False, True], [False, False])
         os.kill(first, signal.SIGCONT)
+
+
+async def test_of_a_worker_that_has_told_nothing_it_is_told_as_at_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with parenting(REAL, 1, admin="parent.sock") as parent:
+        await parent.ready(1)
+        monkeypatch.setattr("upright.operations.crew.STILL", -1.0)  # what it told just now is too long ago
+        ps, health = await call("parent.sock", "ps"), (await call("parent.sock", "health"))["health"]
+        for worker in (*ps["workers"], *health["workers"]):
+            assert not worker["ready"]
+            assert worker["why"].startswith("it has told nothing for ")
+        shown = {title: [*rows] for title, _, rows in sections(ps, 0.0)}
+        assert shown["WORKERS"][0][2] is False
 
 
 async def test_its_folder_is_for_the_user_alone_and_gone_afterwards() -> None:
