@@ -31,7 +31,7 @@ from .health import HealthLimits
 from .last_words import LastWords
 from .leaving import Leaving
 from .notify import Notifier
-from .signals import Signals
+from .signals import Signals, asking
 from .statuses import CLEAN, FAILED
 from .until import until
 from .watch import Health
@@ -217,7 +217,7 @@ class Service:
         """Start it, serve until it is asked to stop or gives up, and return the status to exit with: 0 after a drain,
         1 if it gave up, and what `judge` says if it did not come up, 1 by default.
         """
-        self._signals = Signals(self._heard, chain=False)
+        self._signals = Signals(self._heard, chain=False, wanted=asking())
         try:
             await self.start()
         except (ActorError, OSError) as error:
@@ -319,7 +319,7 @@ def run(
 ) -> int:  # fmt: skip
     """Run a system as a service, from a plain script: `sys.exit(run(ActorSystem(tree, store=store)))`.
 
-    Returns when SIGTERM or SIGINT has made it drain, or when its tree gave up; see `Service.run` for the status. It is
+    Returns when SIGTERM, SIGINT or SIGHUP has made it drain, or when its tree gave up; see `Service.run` for the status. It is
     for the main thread of a process that is there for this alone: threads that have not ended a second after that, and
     when the time of the drain is over, are left behind, and the process ends with that status. It configures no log:
     see `configure_logs`.

@@ -14,8 +14,17 @@ from types import FrameType
 from typing import Any
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
+HANGUP = signal.SIGHUP
+"""The terminal has gone. It comes more than once, from the system and from the shell, and means the same each time."""
 HURRY, AT_ONCE = 2, 3
 """The signal of the second number ends the process at once, whatever it does; that of the first cancels what runs."""
+
+
+def asking() -> tuple[signal.Signals, ...]:
+    """What asks a program of its own to end: also that its terminal has gone, unless somebody ignores that (`nohup`) or
+    means something else by it.
+    """
+    return (*ASKING, HANGUP) if signal.getsignal(HANGUP) is signal.SIG_DFL else ASKING
 
 
 class Signals:
@@ -60,6 +69,8 @@ class Signals:
             handler(number, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == HANGUP and self.count:
+            return
         self.count += 1
         self.first = self.first or number
         name, loop = signal.Signals(number).name, self._loop

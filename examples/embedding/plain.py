@@ -11,7 +11,7 @@ import sys
 from shop import DRAIN, ORDERS, Orders, tree
 
 from upright.actors import ActorSystem
-from upright.operations import run
+from upright.operations import configure_logs, run
 from upright.persistence import Sqlite
 
 DB = os.environ.get("SHOP_DB", "shop.db")
@@ -28,4 +28,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         asyncio.run(order(sys.argv[1:]))
     else:
+        configure_logs()  # on standard error: text on a terminal, JSON otherwise
         sys.exit(run(ActorSystem(tree, store=Sqlite(DB)), drain=DRAIN))
