@@ -96,6 +96,14 @@ class Page:
         encoding = self.out.encoding or "utf-8"
         self.out.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
+    def knows(self, text: str) -> bool:
+        """Whether the encoding has these characters."""
+        try:
+            text.encode(self.out.encoding or "utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
+
     def aside(self, text: str) -> None:
         """Say that on standard error, where it stands in no program's way."""
         self.flush()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.live import Live
@@ -30,36 +30,53 @@ def tree(target: Target, page: Page, watch: bool) -> None:
     if page.as_json:
         page.document(answer)
     else:
-        page.text(drawn(answer["tree"]))
+        page.text(drawn(answer["tree"], twigs_of(page)))
 
 
 def watching(target: Target, page: Page) -> None:
     """Show it again and again. Ends by Ctrl-C, or when nobody answers."""
     if not page.is_terminal:
         while True:
-            page.text(drawn(target.call("tree")["tree"]))
+            page.text(drawn(target.call("tree")["tree"], twigs_of(page)))
             page.line()
             page.flush()
             time.sleep(EVERY)
     with Live(console=page.console, auto_refresh=False) as live:
         while True:
-            live.update(drawn(target.call("tree")["tree"]), refresh=True)
+            live.update(drawn(target.call("tree")["tree"], twigs_of(page)), refresh=True)
             time.sleep(EVERY)
 
 
-def drawn(node: dict[str, Any]) -> Text:
+class Twigs(NamedTuple):
+    """What a tree is drawn with: before a child, before the last one, and below each of these."""
+
+    child: str = "├── "
+    last: str = "└── "
+    below: str = "│   "
+    below_last: str = "    "
+
+
+ASCII = Twigs("|-- ", "`-- ", "|   ", "    ")
+
+
+def twigs_of(page: Page) -> Twigs:
+    """Those that the encoding of the page knows."""
+    return Twigs() if page.knows("".join(Twigs())) else ASCII
+
+
+def drawn(node: dict[str, Any], twigs: Twigs) -> Text:
     """The tree, an actor a line."""
-    return Text("\n").join(_lines(node, "", ""))
+    return Text("\n").join(_lines(node, twigs, "", ""))
 
 
-def _lines(node: dict[str, Any], here: str, below: str) -> Iterator[Text]:
+def _lines(node: dict[str, Any], twigs: Twigs, here: str, below: str) -> Iterator[Text]:
     path: str = node["path"]
     name = path.rpartition("/")[2] or "/"
     yield Text(" ").join([Text(here + clean(name)), *_said(node)])
     children: list[dict[str, Any]] = node["children"]
     for place, child in enumerate(children, 1):
-        last = place == len(children)
-        yield from _lines(child, below + ("└── " if last else "├── "), below + ("    " if last else "│   "))
+        at, under = (twigs.last, twigs.below_last) if place == len(children) else (twigs.child, twigs.below)
+        yield from _lines(child, twigs, below + at, below + under)
 
 
 def _said(node: dict[str, Any]) -> Iterator[Text]:

@@ -149,6 +149,10 @@ def answering(path: Path, within: float = 2.0) -> Iterator[Finding]:
         connection.settimeout(within)
         try:
             connection.connect(os.fspath(path))
+        except PermissionError as error:
+            advice = "call as the user of the service: its socket is for that user alone"
+            yield Finding("service", "fail", f"{path} may not be used: {told(error)}", advice)
+            return
         except OSError as error:
             advice = "start the service; it makes the socket anew"
             yield Finding("service", "fail", f"nobody listens at {path}: {told(error)}", advice)

@@ -138,6 +138,7 @@ class Call:
 
     def _converted(self, one: inspect.Parameter, value: object) -> Any:
         hint: Any = self._hints.get(one.name, Any)
+        hint = Any if hint is object else hint
         if one.kind is one.VAR_POSITIONAL:
             hint = types.GenericAlias(tuple, (hint, ...))
         elif one.kind is one.VAR_KEYWORD:
@@ -146,6 +147,8 @@ class Call:
             return msgspec.convert(value, hint, dec_hook=self._found, str_keys=True)
         except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as error:
             why = explain(error, one.name)
+            if isinstance(error.__cause__, TypeError):  # nobody knows how such a type is made of a plain value
+                why = f"that cannot be made of JSON, got {type(value).__name__}: send it from a program"
             raise Wrong(f"expected {self.title} to get {one.name}: {self._type_of(one)}; {why}") from error
 
     def _type_of(self, one: inspect.Parameter) -> str:

@@ -319,10 +319,10 @@ def run(
 ) -> int:  # fmt: skip
     """Run a system as a service, from a plain script: `sys.exit(run(ActorSystem(tree, store=store)))`.
 
-    Returns when SIGTERM, SIGINT or SIGHUP has made it drain, or when its tree gave up; see `Service.run` for the status. It is
-    for the main thread of a process that is there for this alone: threads that have not ended a second after that, and
-    when the time of the drain is over, are left behind, and the process ends with that status. It configures no log:
-    see `configure_logs`.
+    Returns when SIGTERM, SIGINT or SIGHUP has made it drain, or when its tree gave up; see `Service.run` for the
+    status. It is for the main thread of a process that is there for this alone: threads that have not ended a second
+    after that, and when the time of the drain is over, are left behind, and the process ends with that status. It
+    configures no log: see `configure_logs`.
     """
     leaving = Leaving(drain)
 

@@ -4,6 +4,7 @@ import io
 import json
 
 from upright.command.page import Page
+from upright.command.tree import drawn, twigs_of
 
 
 def test_columns_stand_below_each_other_and_numbers_at_the_right() -> None:
@@ -28,3 +29,12 @@ def test_what_an_encoding_does_not_know_is_written_as_an_escape() -> None:
     page.line("日本", "ok")
     page.flush()
     assert raw.getvalue() == b"\\u65e5\\u672c ok\n"
+
+
+def test_a_tree_is_drawn_with_what_the_encoding_knows() -> None:
+    leaf = {"path": "/a/b", "state": "running", "children": []}
+    tree = {"path": "/", "state": "running", "children": [{**leaf, "path": "/a", "children": [leaf]}, leaf]}
+    for encoding, shapes in (("ascii", ("|-- a", "|   `-- b", "`-- b")), ("utf-8", ("├── a", "│   └── b", "└── b"))):
+        page = Page(out=io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+        lines = drawn(tree, twigs_of(page)).plain.splitlines()
+        assert [line.partition(" running")[0] for line in lines] == ["/", *shapes]

@@ -248,3 +248,13 @@ def test_a_place_where_no_store_can_be_made_or_written_fails_with_its_reason(
     found = named(store)
     assert found["place"].found == f"{store} cannot be written: {store.parent} is read-only"
     assert found["quick check"].verdict == "ok"
+
+
+def test_a_socket_of_another_user_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    (found,) = doctor.answering(tmp_path / "a.sock")
+    assert (found.verdict, found.found) == ("fail", f"{tmp_path / 'a.sock'} may not be used: permission denied")
+    assert found.advice.startswith("call as the user of the service")
