@@ -62,10 +62,12 @@ class Leaving:
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 try:
                     status = runner.run(main)
-                except BaseException as error:  # of a handler that exits, say: all of it ends when the loop is closed
+                except BaseException as error:
+                    # Of a handler that exits, say: all of it ends, and hears of signals, while the loop is closed.
                     self._begin(runner, self._status_of(error), self.within + MOMENT)
                     raise
                 self._begin(runner, status, self.within)
+                self._listen()
             return status
         finally:
             self._close()
@@ -76,7 +78,6 @@ class Leaving:
             return
         self._status, self._until = status, time.monotonic() + max(within, MOMENT)
         self._loop = runner.get_loop()
-        self._listen()
         self._watching = threading.Thread(target=self._watch, name="upright leaving", daemon=True)
         self._watching.start()
         # Private, but there is no other way: what is registered with `atexit` is called after those threads have ended.
@@ -86,11 +87,13 @@ class Leaving:
 
     def _end(self) -> None:
         """The program ends, and Python begins to wait for threads."""
-        if self._watching is not None and self._watching.is_alive():
-            self._listen()
-            self._news.put(ENDING)
+        self._listen()
+        self._news.put(ENDING)
 
     def _listen(self) -> None:
+        """A signal ends the wait; the service has given back what it had."""
+        if self._watching is None or not self._watching.is_alive():
+            return
         for number in ASKING:
             self._before[number] = signal.signal(number, self._asked)
 

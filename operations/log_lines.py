@@ -5,7 +5,9 @@ disk of its log is full, or because the name of a file in it is no UTF-8.
 from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
-from .plain_json import escaped, shown
+from upright.persistence.judge import storable as escaped
+
+from .plain_json import shown
 
 Line = MutableMapping[str, Any]
 Render = Callable[[Any, str, Line], str]
