@@ -4,8 +4,8 @@ It stands apart because whoever writes a log line or answers a question cannot c
 may hold half of a character, a value may hold itself, and its `__repr__` may raise.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import msgspec
 
@@ -57,12 +57,13 @@ def _mended(value: object, otherwise: Otherwise, above: tuple[int, ...], error: 
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
     if isinstance(value, dict):
+        held = cast(dict[object, object], value)
         return {
             escaped(key) if isinstance(key, str) else shown(key): msgspec.Raw(_written(one, otherwise, here))
-            for key, one in value.items()
+            for key, one in held.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [msgspec.Raw(_written(one, otherwise, here)) for one in value]
+        return [msgspec.Raw(_written(one, otherwise, here)) for one in cast(Iterable[object], value)]
     if isinstance(error, RecursionError):
         return f"<{type(value).__name__}: it holds itself, or is too deep>"
     told = otherwise(value)  # a dataclass, say, with half a character in it

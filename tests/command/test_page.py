@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 from upright.command.page import Page
 from upright.command.tree import drawn, twigs_of
@@ -32,8 +33,12 @@ def test_what_an_encoding_does_not_know_is_written_as_an_escape() -> None:
 
 
 def test_a_tree_is_drawn_with_what_the_encoding_knows() -> None:
-    leaf = {"path": "/a/b", "state": "running", "children": []}
-    tree = {"path": "/", "state": "running", "children": [{**leaf, "path": "/a", "children": [leaf]}, leaf]}
+    leaf: dict[str, Any] = {"path": "/a/b", "state": "running", "children": []}
+    tree: dict[str, Any] = {
+        "path": "/",
+        "state": "running",
+        "children": [{**leaf, "path": "/a", "children": [leaf]}, leaf],
+    }
     for encoding, shapes in (("ascii", ("|-- a", "|   `-- b", "`-- b")), ("utf-8", ("├── a", "│   └── b", "└── b"))):
         page = Page(out=io.TextIOWrapper(io.BytesIO(), encoding=encoding))
         lines = drawn(tree, twigs_of(page)).plain.splitlines()

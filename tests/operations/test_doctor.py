@@ -241,7 +241,10 @@ def test_what_may_not_be_looked_at_is_a_finding_too(store: Path, monkeypatch: py
 def test_a_place_where_no_store_can_be_made_or_written_fails_with_its_reason(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("upright.operations.doctor.unwritable", lambda folder: f"{folder} is read-only")
+    def unwritable(folder: Path) -> str:
+        return f"{folder} is read-only"
+
+    monkeypatch.setattr("upright.operations.doctor.unwritable", unwritable)
     (place,) = examine_store(store.with_name("none.db"))
     assert (place.name, place.verdict) == ("place", "fail")
     assert place.found.endswith(f"none.db cannot be made: {store.parent} is read-only")

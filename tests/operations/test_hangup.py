@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,10 @@ def test_one_that_was_told_to_ignore_it_outlives_it(tmp_path: Path) -> None:
 
 
 def test_a_handler_that_is_there_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signal, "getsignal", lambda _: print)
+    def handler_of(_: int) -> Any:
+        return print
+
+    monkeypatch.setattr(signal, "getsignal", handler_of)
     assert asking() == ASKING
 
 

@@ -1,4 +1,4 @@
-"""The laws of durable workers that are cut off, or overlap: those behind go on, in their order, and none stays behind."""
+"""The laws of durable workers that are cut off, or overlap: those behind go on, in their order, and all are done."""
 
 import asyncio
 import functools

@@ -80,7 +80,11 @@ async def test_a_file_system_that_is_read_only(tmp_path: Path, monkeypatch: pyte
     real = os.statvfs(tmp_path)
     flags = [*real]
     flags[8] |= os.ST_RDONLY
-    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(flags))
+
+    def read_only(_: object) -> os.statvfs_result:
+        return os.statvfs_result(flags)
+
+    monkeypatch.setattr(os, "statvfs", read_only)
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorname = "SQLITE_CANTOPEN"
     path = tmp_path / "jobs.db"
