@@ -11,7 +11,7 @@ from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, IN_HAND, Envelope, Link, Notice, Own
+from .envelope import BESIDE, DONE, IN_HAND, Envelope, Link, Notice, Own
 from .errors import ActorGone, Detached
 from .events import ActorCrashed, Event
 from .exits import Crashed, Exit, Failed, Killed, is_clean
@@ -192,8 +192,8 @@ class Incarnation:
     def put_back_stash(self) -> None:
         """Put what was set aside back in front of the mailbox, at a restart too."""
         stash, self._stash = self._stash, None
-        if stash:
-            self.cell.mailbox.put_back(stash)
+        if stash:  # but for ticks whose timers were cancelled
+            self.cell.mailbox.put_back(envelope for envelope in stash if envelope.phase != DONE)
 
     def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None:
         """A piped result: a message that the bound of the mailbox does not hold back."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from .envelope import MOVED, QUEUED, Envelope, Host, Own
+from .envelope import DONE, MOVED, QUEUED, Envelope, Host, Own
 from .handlers import Handler
 
 ROOM = 16
@@ -61,13 +61,13 @@ class Timer:
         return self._period is not None
 
     def cancel(self) -> None:
-        """End it. A tick that waits in the mailbox is not run any more; cancelling twice does no harm."""
+        """End it. A tick that waits in the mailbox or was stashed is not run any more; cancelling twice is no harm."""
         self._timers.forget(self)
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        if self._tick is not None and self._tick.phase == QUEUED:
-            self._tick.phase = MOVED
+        if self._tick is not None:
+            _take_back(self._tick)
 
     def _fire(self) -> None:
         period = self._period
@@ -134,16 +134,13 @@ class Timers:
         timer, tick = self._running.get(key), self._ticks.pop(key, None)
         if timer is not None:
             timer.cancel()
-        if tick is None or tick.phase != QUEUED:
-            return timer is not None
-        tick.phase = MOVED
-        return True
+        return (tick is not None and _take_back(tick)) or timer is not None
 
     def keep_tick(self, key: object, tick: Envelope) -> None:
         """The last tick of a timer waits in the mailbox; its key can still take it back."""
         self._ticks[key] = tick
         if len(self._ticks) > self._room:
-            self._ticks = {name: waits for name, waits in self._ticks.items() if waits.phase == QUEUED}
+            self._ticks = {name: waits for name, waits in self._ticks.items() if waits.phase in (QUEUED, MOVED)}
             self._room = max(ROOM, 2 * len(self._ticks))
 
     def forget(self, timer: Timer) -> None:
@@ -158,3 +155,14 @@ class Timers:
 
     def __len__(self) -> int:
         return len(self._running)
+
+
+def _take_back(tick: Envelope) -> bool:
+    """Have a tick not run any more; False if it has come to its turn. One that was stashed is none to be put back."""
+    if tick.phase == QUEUED:
+        tick.phase = MOVED
+    elif tick.phase == MOVED:
+        tick.phase = DONE
+    else:
+        return False
+    return True

@@ -1,11 +1,13 @@
 """A probe stands in for an actor: it is a ref to hand out, takes every message of that class, and tells what it got."""
 
 import asyncio
+import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from ..actor import Actor
+from ..errors import WrongArguments
 from ..handlers import Handler, HandlerTable
 from ..message import Message
 from ..recipients import Directory, Recipient
@@ -49,8 +51,13 @@ class ProbeTable(HandlerTable):
 
     def _resolve(self, function: Any) -> Handler:
         real, received = super()._resolve(function), self.received
+        signature = inspect.signature(real.function)
 
-        async def note(_: Any, *args: Any, **kwargs: Any) -> Any:
+        async def note(stand_in: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                signature.bind(stand_in, *args, **kwargs)
+            except TypeError as error:  # as the real one would say
+                raise WrongArguments(f"{real.name}(): {error}") from None
             received.add(Message(real.name, args, kwargs))
             reply = received.replies.get(real.name)
             if isinstance(reply, BaseException):

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from upright.actors import Actor, ActorFailed, ActorSystem, Bounded, Message, NameTaken, Refuse, UnknownHandler
+from upright.actors import (
+    Actor,
+    ActorFailed,
+    ActorSystem,
+    Bounded,
+    Message,
+    NameTaken,
+    Refuse,
+    UnknownHandler,
+    WrongArguments,
+)
 from upright.actors.testing import probe
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +48,15 @@ class Ledger(Actor):
 
     async def flush(self) -> None:
         raise AssertionError("flush")
+
+
+async def test_a_call_that_the_real_one_could_not_take_is_refused_as_there(system: Systems) -> None:
+    async with system(log=None) as s:
+        ledger: Any = await probe(s, Ledger)
+        for args, named in (((), {}), (("o-1", 5), {}), (("o-1",), {"euros": 5})):
+            with pytest.raises(WrongArguments, match=r"^append\(\): "):
+                await ledger.ask(Ledger.append, *args, **named)
+        assert ledger.received == ()
 
 
 async def test_it_notes_messages_in_order_and_runs_no_code_of_the_class_that_it_stands_for(system: Systems) -> None:
