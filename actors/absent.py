@@ -29,6 +29,7 @@ class Absent:
 
     gone = False
     link: Link | None = None
+    passage: object | None = None
 
     def __init__(
         self, path: str, actor: type[Any], loop: asyncio.AbstractEventLoop, state: str = "elsewhere"

@@ -43,7 +43,7 @@ def refuse_cycle(asker: Link, recipient: Recipient, handler: Handler) -> None:
 
 def _begins(turn: Envelope | None, asked: Any, reply: asyncio.Future[Any]) -> bool:
     """Whether that question goes on beside this turn, in hand already or as soon as it is reached."""
-    if turn is None or not turn.handler.limit:
+    if turn is None or not turn.handler.limit or not _overlaps_at_all(asked):
         return False
     before: list[Envelope] = []
     for waits in asked.mailbox.queue:
@@ -53,11 +53,18 @@ def _begins(turn: Envelope | None, asked: Any, reply: asyncio.Future[Any]) -> bo
     return True
 
 
+def _overlaps_at_all(asked: Recipient) -> bool:
+    """Whether it takes messages now: not while it starts or stops, whose turns are no handlers; and none may have to
+    wait for a policy, whose last permit this very turn may have.
+    """
+    return asked.state == "running" and asked.passage is None
+
+
 def _overlap(turn: Envelope, handler: Handler, asked: Recipient, before: Iterable[Envelope]) -> bool:
     """Whether a message for that handler begins while this turn waits: both are `@concurrent`, one more of it may run
     when those `before` it do, and none of them wants the actor for itself.
     """
-    if not (turn.handler.limit and handler.limit):
+    if not (turn.handler.limit and handler.limit and _overlaps_at_all(asked)):
         return False
     names = [waits.handler.name if waits.handler.limit else "" for waits in before]
     return "" not in names and asked.running(handler.name) + names.count(handler.name) < handler.limit

@@ -161,6 +161,7 @@ class Gate:
     def serve(self) -> None:
         """Call as many as there is room for, in order, and then those who want what is left."""
         now = self.now()
+        self._tell_wants(now)
         room = self.machine.room(now)
         if len(self.line) > len(self._called):
             self._call(room)
@@ -172,6 +173,13 @@ class Gate:
             if self._wants is not None and self._wanting:
                 self._wants(now, self._ahead + min(self._wanting.values()))
         self._arm(now)
+
+    def _tell_wants(self, now: float) -> None:
+        """Say how much the next one needs, before it is asked for less."""
+        if self._wants is not None:
+            waiter = next(iter(self.line), None)
+            if waiter is not None and waiter not in self._called:
+                self._wants(now, self.line[waiter])
 
     def _call(self, room: float) -> None:
         most = len(self.line) if room >= len(self.line) else int(room) + 1  # each counts for one or more
@@ -208,6 +216,7 @@ class Gate:
     def _look_again(self) -> None:
         self._timer = None
         self._was_shut = self.machine.is_shut
+        self._tell_wants(self.now())
         self.machine.room(self.now())  # time alone may have shut it
         self.changed()
 

@@ -11,7 +11,7 @@ from contextvars import Context as Variables
 from typing import Any, Protocol
 
 from .dispatcher import Dispatcher
-from .envelope import BESIDE, DONE, IN_HAND, Envelope, Link, Notice, Own
+from .envelope import BESIDE, IN_HAND, Envelope, Link, Notice, Own
 from .errors import ActorGone, Detached
 from .events import ActorCrashed, Event
 from .exits import Crashed, Exit, Failed, Killed, is_clean
@@ -192,8 +192,19 @@ class Incarnation:
     def put_back_stash(self) -> None:
         """Put what was set aside back in front of the mailbox, at a restart too."""
         stash, self._stash = self._stash, None
-        if stash:  # but for ticks whose timers were cancelled
-            self.cell.mailbox.put_back(envelope for envelope in stash if envelope.phase != DONE)
+        if stash:
+            self.cell.mailbox.put_back(stash)
+
+    def has_stashed(self, envelope: Envelope) -> bool:
+        """Whether it was set aside and not put back."""
+        return self._stash is not None and any(one is envelope for one in self._stash)
+
+    def forget_stashed(self, envelope: Envelope) -> bool:
+        """Take it from what was set aside; False if it is not there."""
+        if self._stash is None or not self.has_stashed(envelope):
+            return False
+        self._stash = [one for one in self._stash if one is not envelope]
+        return True
 
     def post_to_self(self, handler: Handler, args: tuple[Any, ...]) -> None:
         """A piped result: a message that the bound of the mailbox does not hold back."""

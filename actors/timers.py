@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from .envelope import DONE, MOVED, QUEUED, Envelope, Host, Own
+from .envelope import MOVED, QUEUED, Envelope, Own
+from .envelope import Host as Sender
 from .handlers import Handler
 
 ROOM = 16
@@ -17,6 +18,13 @@ class Counter(Protocol):
     """Who counts what is going on."""
 
     def add(self, change: int) -> None: ...
+
+
+class Host(Sender, Protocol):
+    """Whose timers they are."""
+
+    def has_stashed(self, envelope: Envelope) -> bool: ...
+    def forget_stashed(self, envelope: Envelope) -> bool: ...
 
 
 class Clock(Protocol):
@@ -67,7 +75,7 @@ class Timer:
             self._handle.cancel()
             self._handle = None
         if self._tick is not None:
-            _take_back(self._tick)
+            self._timers.take_back(self._tick)
 
     def _fire(self) -> None:
         period = self._period
@@ -134,14 +142,24 @@ class Timers:
         timer, tick = self._running.get(key), self._ticks.pop(key, None)
         if timer is not None:
             timer.cancel()
-        return (tick is not None and _take_back(tick)) or timer is not None
+        return (tick is not None and self.take_back(tick)) or timer is not None
+
+    def take_back(self, tick: Envelope) -> bool:
+        """Have a tick not run any more that waits, or was set aside; False if it has had its turn."""
+        if tick.phase == QUEUED:
+            tick.phase = MOVED
+            return True
+        return self.host.forget_stashed(tick)
 
     def keep_tick(self, key: object, tick: Envelope) -> None:
         """The last tick of a timer waits in the mailbox; its key can still take it back."""
         self._ticks[key] = tick
         if len(self._ticks) > self._room:
-            self._ticks = {name: waits for name, waits in self._ticks.items() if waits.phase in (QUEUED, MOVED)}
+            self._ticks = {name: waits for name, waits in self._ticks.items() if self._waits(waits)}
             self._room = max(ROOM, 2 * len(self._ticks))
+
+    def _waits(self, tick: Envelope) -> bool:
+        return tick.phase == QUEUED or self.host.has_stashed(tick)
 
     def forget(self, timer: Timer) -> None:
         """A timer has fired for the last time, or was cancelled."""
@@ -155,14 +173,3 @@ class Timers:
 
     def __len__(self) -> int:
         return len(self._running)
-
-
-def _take_back(tick: Envelope) -> bool:
-    """Have a tick not run any more; False if it has come to its turn. One that was stashed is none to be put back."""
-    if tick.phase == QUEUED:
-        tick.phase = MOVED
-    elif tick.phase == MOVED:
-        tick.phase = DONE
-    else:
-        return False
-    return True

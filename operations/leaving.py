@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from .signals import ASKING
+from .signals import ASKING, HANGUP, asking
 from .statuses import FAILED
 
 MOMENT = 1.0
@@ -42,6 +42,7 @@ class Leaving:
     `within`: seconds that what is left then has for its end; it may be set until `main` returns. Those who end in time
     are waited for, and `atexit` functions run as ever. When the time is over, one line of the log says who was left,
     and the process exits with the status that `main` has returned; so it does at a signal that comes meanwhile.
+    A status of the program's own, `sys.exit(7)` after that, is lost where somebody was left; an error is not.
     A program that goes on with something else after that is left alone, and so is one that does not run it in its main
     thread. `status_of`: with what the process ends if `main` raises.
     """
@@ -96,14 +97,19 @@ class Leaving:
             return
         for number in ASKING:
             self._before[number] = signal.signal(number, self._asked)
+        if HANGUP in asking():  # it has been heard, and comes once more
+            self._before[HANGUP] = signal.signal(HANGUP, self._heard_already)
 
     def _asked(self, _number: int, _frame: FrameType | None) -> None:
         self._news.put(ASKED)  # of all that wakes a thread this alone may be called by the handler of a signal
 
+    def _heard_already(self, _number: int, _frame: FrameType | None) -> None:
+        """The terminal has gone, which asks for the same as the first signal did."""
+
     def _close(self) -> None:
         before, self._before = self._before, {}
         for number, handler in before.items():
-            if signal.getsignal(number) == self._asked:
+            if signal.getsignal(number) in (self._asked, self._heard_already):
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._news.put(CLOSED)
 
@@ -123,6 +129,8 @@ class Leaving:
             return ""
 
     def _leave(self) -> None:
+        if getattr(sys, "last_value", None) is not None:  # the program has raised since, which is no success
+            self._status = self._status or FAILED
         try:
             threading.Thread(target=self._insist, name="upright leaving at last", daemon=True).start()
             self._say()

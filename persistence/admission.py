@@ -77,8 +77,9 @@ class Admission:
             if self._paused_at is None:
                 self._paused_at = self._passage.house.now()
                 self._told(self._passage.refused_by(), 0.0)
+            if self._timer is None:  # a line may form later
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(PATIENT, self._stir, context=Context())
+                self._timer = loop.call_later(PATIENT, self._look_again, context=Context())
             return min(free, self._one_in_line(hands))
         self._is_called = self._was_late = False
         if self._paused_at is not None:
@@ -102,6 +103,10 @@ class Admission:
     def _called(self) -> None:
         """There is room: claim, if it still is there by then."""
         self._is_called = True
+        self._stir()
+
+    def _look_again(self) -> None:
+        self._timer = None
         self._stir()
 
     def _stop_timer(self) -> None:

@@ -111,15 +111,16 @@ class ScheduleClock(Actor):
 
     def _enter_names(self) -> None:
         """Say which schedules it fires: of one name in two places of a system only one would ever be fired."""
+        me: Any = self.ctx.self_ref.recipient
         for schedule in self._given:
-            other = self._store.timetable.get(schedule.name, self.ctx.path)
-            if other != self.ctx.path and self.ctx.ref(other, ScheduleClock).recipient is not None:
+            other = self._store.timetable.get(schedule.name, me)
+            if other is not me and not other.gone:
                 raise ValueError(
                     f"expected each schedule of a system to have a name of its own, got {schedule.name!r} in"
-                    f" {self.ctx.path} and in {other}"
+                    f" {self.ctx.path} and in {other.path}"
                 )
         for schedule in self._given:
-            self._store.timetable[schedule.name] = self.ctx.path
+            self._store.timetable[schedule.name] = me
 
     async def look(self) -> None:
         """Fire what is due, and look again when there may be more."""

@@ -59,7 +59,7 @@ class Store:
         self.solitude = Solitude(self._asked_inside)
         self.arrivals = Arrivals()
         """Who waits here for the end of a run of a state machine."""
-        self.timetable: dict[str, str] = {}  # who fires the schedules here, by their names
+        self.timetable: dict[str, Any] = {}  # the actors that fire the schedules here, by their names
         self.forms = StepForms()
         """How the results of the steps of handlers are encoded."""
         self.quarantine = Quarantine(desk, self)

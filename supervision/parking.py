@@ -117,8 +117,11 @@ class Parking:
 
     def failed(self, id: str, now: float, rng: random.Random, lane: str = "") -> Parked | None:
         """A message has failed at `now`, of that lane if it has one. None if the mailbox stays open."""
-        if lane and len(self.suspects) < SUSPECTS:
+        if lane:
+            self.suspects.pop(lane, None)
             self.suspects[lane] = None
+            if len(self.suspects) > SUSPECTS:
+                del self.suspects[next(iter(self.suspects))]
         if self._until is not None:
             if id != self._probe:
                 return Parked(self._until, self._give_back((id,)), begins=False)

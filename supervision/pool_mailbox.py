@@ -282,7 +282,10 @@ class PoolMailbox(Mailbox):
             return envelopes
         whose: dict[WorkerMailbox, list[Envelope]] = {}
         for envelope in envelopes:
-            found = self.worker_of(self._key_of(envelope)) if envelope.handler.routed else worker
+            try:
+                found = self.worker_of(self._key_of(envelope)) if envelope.handler.routed else None
+            except Unroutable:  # its handler has changed what the key is made of
+                found = None
             whose.setdefault(worker if found is None else found, []).append(envelope)
         own = whose.pop(worker, [])
         for other, moved in whose.items():

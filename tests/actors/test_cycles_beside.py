@@ -9,6 +9,7 @@ from tests.actors.lives import Systems
 from tests.actors.ways import way
 from upright.actors import Actor, ActorSystem, AskCycle, Ref, concurrent
 from upright.actors.testing import settle
+from upright.supervision import Bulkhead
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 __all__ = ["way"]
@@ -155,3 +156,27 @@ async def test_but_not_where_that_waits_for_the_asker(system: Systems, wanted: A
         gate.set()
         assert await asking == ("/a", "/b", "/a")
         assert await waiting == "said"
+
+
+@pytest.mark.parametrize("hook", ["started", "stopping"])
+async def test_a_hook_that_asks_its_own_actor_is_a_circle_whatever_it_asks_for(system: Systems, hook: str) -> None:
+    found: list[Any] = []
+
+    async def ask_itself(me: Any, *_: Any) -> None:
+        began = asyncio.get_running_loop().time()
+        try:
+            await me.ctx.self_ref.within(60).ask(Hub.beside, said)
+        except Exception as error:
+            found.append((type(error), asyncio.get_running_loop().time() - began))
+
+    kind: Any = type("Hooked", (Hub,), {hook: ask_itself})
+    async with system(log=None) as s:
+        await s.spawn("a", kind)
+    assert found == [(AskCycle, 0.0)]
+
+
+async def test_what_may_have_to_wait_for_a_policy_that_the_asker_has_passed_is_a_circle(system: Systems) -> None:
+    kind: Any = type("Guarded", (Hub,), {"uses": (Bulkhead("one", running=1),)})
+    async with system(log=None) as s:
+        a = (await s.spawn("a", kind)).within(60)
+        assert await a.ask(Hub.beside, caught(ask(a, Hub.single))) == ("/a", "/a")

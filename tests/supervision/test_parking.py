@@ -52,7 +52,7 @@ def test_of_suspects_no_more_than_so_many_are_remembered() -> None:
     parking = Parking(SUSPECTS + 50, EXACT)
     for number in range(SUSPECTS + 50):
         parking.failed(str(number), 0.0, DICE, f"lane {number}")
-    assert len(parking.suspects) == SUSPECTS
+    assert [*parking.suspects] == [f"lane {number}" for number in range(50, SUSPECTS + 50)], "the latest"
 
 
 def probing(now: float, id: str = "p") -> Parking:

@@ -76,3 +76,30 @@ async def test_what_was_set_aside_goes_to_the_worker_that_has_its_key_by_then(sy
         await s.ref("/p/0", Worker).tell(Worker.go, moves)
         await s.idle()
     assert begun == [("/p/1", 2), ("/p/1", 1), ("/p/1", 3)], "in front of what that worker has not begun"
+
+
+async def test_a_key_that_cannot_be_told_any_more_leaves_what_was_set_aside_where_it_is(system: Systems) -> None:
+    begun: list[tuple[str, int]] = []
+
+    class Worker(Actor):
+        async def do(self, job: dict[str, int]) -> None:
+            if not job.get("again"):
+                job["again"] = 1
+                del job["key"]
+                self.ctx.stash()
+            else:
+                begun.append((self.ctx.path, job["number"]))
+
+        async def crash(self) -> None:
+            raise RuntimeError("as told")
+
+    async with quiet(system) as s:
+        by = by_key(lambda message: message.args[0]["key"])
+        await s.spawn_from(pool("p", Worker, size=2, routing=by, max_restarts=9).blueprint())
+        where = await s.ref("/p", Pool).ask(Pool.worker_of, 3)
+        assert where is not None
+        await s.ref("/p", Worker).tell(Worker.do, {"key": 3, "number": 1})
+        await asyncio.sleep(0.1)
+        await s.ref(where.path, Worker).tell(Worker.crash)
+        await s.idle()
+        assert begun == [(where.path, 1)]

@@ -109,7 +109,8 @@ def test_what_is_changed_in_the_files_is_found(
 ) -> None:
     folder, told = kept
     copy = tmp_path / "copy"
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.sock"))
+    # A worker that was killed just before the end has left its bell, which the next one would take away.
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.sock", "*-bell-*"))
     counted = Counted(told["read"], told["refused"], told["duplicates"])
     assert audit(read_books(copy), counted).is_right
     tamper(copy)
