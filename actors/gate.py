@@ -117,7 +117,7 @@ class Gate:
                 self.serve()
 
     def when_room(self, call: Callable[[], object], weight: int = 1) -> None:
-        """Call that once, when there is room for so many that nobody in line needs."""
+        """Call that once, when there is room for so many that nobody in line needs, or when a line forms."""
         self._wanting[call] = weight
         self._arm(self.now())
 
@@ -197,6 +197,10 @@ class Gate:
         if waiter not in self.line:
             self.line[waiter] = weight
             self._ahead += weight
+            if self._wanting and len(self.line) == 1:  # who wants room may have to stand in line too, or gets none
+                wanting, self._wanting = self._wanting, {}
+                for call in wanting:
+                    call()
 
     def _quit(self, waiter: Waiter) -> None:
         self._ahead -= self.line.pop(waiter)

@@ -5,10 +5,8 @@ may be long, and another process may do better. But where others take the room b
 for it, one message is claimed all the same, and stands in line for the mailbox.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Iterable
-from contextvars import Context
 from typing import Any, Protocol
 
 import msgspec
@@ -18,8 +16,6 @@ from upright.supervision.retry import Retry
 
 from .records import Delivery, Step
 
-PATIENT = 1.0
-"""Seconds without room after which one message is claimed, to stand in line, if there is a line."""
 SOON = 0.1
 """Seconds for which a message is put off, at least: a policy may say that it has room at once, and be asked by many."""
 REMEMBERED = 1_000
@@ -54,7 +50,6 @@ class Admission:
     ) -> None:
         self._passage, self._told = passage, told
         self._paused_at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._is_called = self._was_late = False  # there was room; and it was gone when it came to claim
         self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
         self._stir, self._let_go = stir, let_go
@@ -66,7 +61,6 @@ class Admission:
     def close(self) -> None:
         """Its actor has ended."""
         self._passage.unwatch(self._let_go, self._called)
-        self._stop_timer()
 
     def most(self, free: int, hands: Iterable[Claimed]) -> int:
         """How many of so many may be claimed now, beside those in hand; if none, `stir` comes when that may change."""
@@ -77,13 +71,9 @@ class Admission:
             if self._paused_at is None:
                 self._paused_at = self._passage.house.now()
                 self._told(self._passage.refused_by(), 0.0)
-            if self._timer is None:  # a line may form later
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(PATIENT, self._look_again, context=Context())
             return min(free, self._one_in_line(hands))
         self._is_called = self._was_late = False
         if self._paused_at is not None:
-            self._stop_timer()
             paused, self._paused_at = self._passage.house.now() - self._paused_at, None
             self._told("", paused)
         if room == float("inf") or free <= 0:
@@ -92,27 +82,16 @@ class Admission:
         return max(0, min(free, int(room) - sum(not hand.started for hand in hands)))
 
     def _one_in_line(self, hands: Iterable[Claimed]) -> int:
-        """One, if it is time that a message stands in line, and none does."""
+        """One, if a message is to stand in line, and none does."""
         passage = self._passage
-        assert self._paused_at is not None
-        is_patient = passage.house.now() - self._paused_at < PATIENT or not any(gate.waiting for gate in passage.gates)
-        if passage.is_shut or (is_patient and not self._was_late):
+        if passage.is_shut or not (self._was_late or any(gate.line for gate in passage.gates)):
             return 0
         return int(not any(not hand.started for hand in hands))
 
     def _called(self) -> None:
-        """There is room: claim, if it still is there by then."""
+        """There is room: claim, if it still is there by then. Or there is a line now."""
         self._is_called = True
         self._stir()
-
-    def _look_again(self) -> None:
-        self._timer = None
-        self._stir()
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
 
     @property
     def is_paused(self) -> bool:
