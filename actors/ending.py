@@ -150,6 +150,19 @@ class Ending(Incarnation):
             self.leaving, self.attention = Crashed(error), True
             self.lane.push(self)  # type: ignore[arg-type]  # a Life, which can be activated
 
+    def clear(self) -> None:
+        """Cancel timers and watches, forget notices, put the stash back in front."""
+        if self._timers is not None:
+            self._timers.clear()
+        if self._watches is not None:
+            self._watches.clear()
+        if self.passage is not None:
+            self.passage.forget(self)  # type: ignore[arg-type]  # a Life, which can be called
+        self.control = None
+        self.put_back_stash()
+        if len(self.cell.mailbox):
+            self.cell.mailbox.purge()
+
     def detach(self) -> None:
         """Leave it behind as a zombie: nothing that it sends or returns counts any more."""
         self.detached, self.phase = True, OVER

@@ -340,16 +340,3 @@ class Incarnation:
             kind = self.cell.blueprint.actor.__name__
             self.runtime.bus.emit(ActorCrashed(self.path, kind, self.number, BACKGROUND.name, error))
         self.leave(Crashed(error))
-
-    def clear(self) -> None:
-        """Cancel timers and watches, forget notices, put the stash back in front."""
-        if self._timers is not None:
-            self._timers.clear()
-        if self._watches is not None:
-            self._watches.clear()
-        if self.passage is not None:
-            self.passage.forget(self)  # type: ignore[arg-type]  # a Life, which can be called
-        self.control = None
-        self.put_back_stash()
-        if len(self.cell.mailbox):
-            self.cell.mailbox.purge()
