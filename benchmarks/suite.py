@@ -7,7 +7,6 @@ those before. A benchmark that fails is named, and the rest goes on.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -17,7 +16,6 @@ import tables
 from report import RESULTS
 
 FOLDER = Path(__file__).parent
-TIMES = RESULTS / "times.json"
 ROUNDS = 3
 USUAL = {
     "ask": 24, "ask_at_once": 22, "durable_cycle": 47, "durable_depth": 106, "durable_entities": 58,
@@ -43,7 +41,6 @@ def main() -> int:
     wanted = [path for name, path in known.items() if not options.only or name in options.only]
     began = time.monotonic()
     until = began + options.minutes * 60 - TABLES
-    took: dict[str, float] = {}
     failed: list[str] = []
     usual = 0.0  # of those that have run, with the rounds that they had
     for place, path in enumerate(wanted):
@@ -52,12 +49,11 @@ def main() -> int:
         rounds = rounds_for(sum(weight(question(one)) for one in wanted[place:]) * pace, until - now)
         if run(path, rounds):
             failed.append(question(path))
-        took[question(path)] = time.monotonic() - now
         usual += weight(question(path)) * rounds / ROUNDS
+    took = time.monotonic() - began
     RESULTS.mkdir(exist_ok=True)
-    TIMES.write_text(json.dumps(took, indent=1) + "\n", "utf-8")
     tables.main()
-    print(f"{sum(took.values()) / 60:.1f} minutes; failed: {', '.join(failed) or 'none'}")
+    print(f"{took / 60:.1f} minutes; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 

@@ -50,7 +50,7 @@ class Admission:
     ) -> None:
         self._passage, self._told = passage, told
         self._paused_at: float | None = None
-        self._is_called = self._was_late = False  # there was room; and it was gone when it came to claim
+        self._is_called = False  # since it paused: there was room, or a line
         self._pardoned: dict[int, tuple[int, float]] = {}  # how often, and until when that counts as once; oldest first
         self._stir, self._let_go = stir, let_go
 
@@ -66,13 +66,12 @@ class Admission:
         """How many of so many may be claimed now, beside those in hand; if none, `stir` comes when that may change."""
         room = self._passage.room()
         if room < 1:
-            self._was_late = self._was_late or self._is_called
             self._passage.when_room(self._called)
             if self._paused_at is None:
                 self._paused_at = self._passage.house.now()
                 self._told(self._passage.refused_by(), 0.0)
             return min(free, self._one_in_line(hands))
-        self._is_called = self._was_late = False
+        self._is_called = False
         if self._paused_at is not None:
             paused, self._paused_at = self._passage.house.now() - self._paused_at, None
             self._told("", paused)
@@ -82,9 +81,9 @@ class Admission:
         return max(0, min(free, int(room) - sum(not hand.started for hand in hands)))
 
     def _one_in_line(self, hands: Iterable[Claimed]) -> int:
-        """One, if a message is to stand in line, and none does."""
+        """One, if a message is to stand in line, and none does: there is one, or the room that there was is gone."""
         passage = self._passage
-        if passage.is_shut or not (self._was_late or any(gate.line for gate in passage.gates)):
+        if passage.is_shut or not (self._is_called or any(gate.line for gate in passage.gates)):
             return 0
         return int(not any(not hand.started for hand in hands))
 

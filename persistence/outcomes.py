@@ -119,8 +119,8 @@ class Outcomes(Door):
             else:
                 self.interrupted(hand)
 
-    def _give_back(self, delivery: Delivery) -> None:
-        self.store.settle(Step(delivery, "release", delivery.attempt - 1), _unheard)
+    def _give_back(self, delivery: Delivery, heard: Callable[[Verdict], None] | None = None) -> None:
+        self.store.settle(Step(delivery, "release", delivery.attempt - 1), heard or _unheard)
 
     def _release(self, delivery: Delivery) -> None:
         """It goes back though others of its lane may be here already: these have to come after it again."""
@@ -130,7 +130,7 @@ class Outcomes(Door):
             self._holding.discard(lane)
 
         self._hold(lane)
-        self.store.settle(Step(delivery, "release", delivery.attempt - 1), released)
+        self._give_back(delivery, released)
 
     def settle(self, hand: Hand, step: Step, error: BaseException | None = None) -> None:
         """Have the outcome of a delivery written; `error`: what led to it."""
